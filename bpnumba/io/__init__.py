@@ -1,0 +1,1 @@
+"""Files: what is written to disk and read back, checked before use."""

@@ -1,0 +1,215 @@
+"""The model: atoms in, energy, forces and virial out.  The only file that knows the whole chain.
+
+    E = sum_i [ E0(element of i) + NN_element(x_i) ],   x_i = scaled symmetry functions G_i
+
+J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007), eq. 1.  `Potential.predict` is the theory on one screen.
+
+>>> from ase.build import bulk
+>>> silicon = bulk("Si", cubic=True)
+>>> silicon.rattle(0.1)
+>>> from bpnumba.symmetry import SymmetryFunctions
+>>> functions = SymmetryFunctions(["Si"], r_cut=4.0, g2_params=[[0.5, 0.0], [0.5, 2.0]])
+>>> potential = Potential.untrained(functions, [silicon], hidden=(5,), seed=0)
+>>> potential.evaluate(silicon).forces_ac.shape
+(8, 3)
+"""
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from ase import Atoms
+
+from bpnumba.network import Network, n_weights
+from bpnumba.pairs import Pairs, stress_voigt
+from bpnumba.scaling import Scaling
+from bpnumba.symmetry import SymmetryFunctions
+
+ATOMS_AT_ONCE = 4096
+"""A list of structures is evaluated in batches of about so many atoms: memory does not grow with the list."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a potential says of a batch of structures; eV and Angstrom."""
+
+    energy_m: np.ndarray  #: (n_m) total energies
+    energy_a: np.ndarray  #: (n_a) atomic energies, of all structures one after the other
+    forces_ac: np.ndarray  #: (n_a, 3)
+    virial_mcc: np.ndarray  #: (n_m, 3, 3), dE/d strain
+    volume_m: np.ndarray  #: (n_m), 0 where not periodic in three directions
+
+    @property
+    def stress_mv(self):
+        """(n_m, 6) stress in eV/Angstrom^3, ASE's sign and order; ValueError where a structure is not fully periodic."""
+        return stress_voigt(self.virial_mcc, self.volume_m)
+
+    @classmethod
+    def join(cls, predictions):
+        """One batch after the other."""
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(one, name) for one in predictions]) for name in names))
+
+
+@dataclass(frozen=True, eq=False)
+class Potential:
+    """A Behler-Parrinello neural network potential.
+
+    Parameters
+    ----------
+    symmetry_functions : SymmetryFunctions
+    scalings, networks : tuple
+        One entry per species.
+    reference_energies : dict
+        Chemical symbol -> E0 in eV.
+    info : dict
+        What is worth knowing of its making (training errors, versions ...): plain values that JSON can hold.
+    """
+
+    symmetry_functions: SymmetryFunctions
+    scalings: tuple
+    networks: tuple
+    reference_energies: dict
+    info: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for symbol, width, scaling, network in zip(self.species, self.symmetry_functions.table.n_functions, self.scalings,
+                                                   self.networks, strict=True):
+            if not len(scaling.shift_s) == len(scaling.factor_s) == network.sizes[0] == width:
+                raise ValueError(f"{symbol} has {width} symmetry functions, but a scaling of {len(scaling.shift_s)} and a "
+                                 f"network with {network.sizes[0]} inputs")
+            if symbol not in self.reference_energies:
+                raise ValueError(f"no reference energy for {symbol}")
+
+    @classmethod
+    def untrained(cls, symmetry_functions, frames, hidden=(15, 15), activation="tanh", scaling="standard",
+                  reference_energies=None, seed=0):
+        """Random weights, and the scaling that suits `frames`.
+
+        Parameters
+        ----------
+        symmetry_functions : SymmetryFunctions
+        frames : list of ase.Atoms
+        hidden : tuple of int, or dict of symbol -> tuple
+            Neurons of the hidden layers.
+        activation : str
+            Of the hidden layers; the output is linear.
+        scaling : str
+            A key of `bpnumba.scaling.MODES`.
+        reference_energies : dict, optional
+            Symbol -> E0 in eV; zero by default.
+        seed : int
+        """
+        G_e = values(symmetry_functions, frames)
+        species, rng = symmetry_functions.species, np.random.default_rng(seed)
+        missing = [symbol for symbol, G in zip(species, G_e) if not len(G)]
+        if missing:
+            raise ValueError(f"no atom of {', '.join(missing)} in the frames: the scaling of its symmetry functions is unknown")
+        scalings = tuple(Scaling.from_values(G, scaling) for G in G_e)
+        networks = []
+        for symbol, G in zip(species, G_e):
+            layers = tuple(hidden[symbol] if isinstance(hidden, dict) else hidden)
+            networks.append(Network.random((G.shape[1], *layers, 1), rng, (activation,) * len(layers) + ("identity",)))
+        return cls(symmetry_functions, scalings, tuple(networks), reference_energies or dict.fromkeys(species, 0.0))
+
+    # ---- the road: r -> G -> x -> e, and back ---------------------------------------------------------------------------
+
+    def predict(self, pairs):
+        """Energy, forces and virial of a pair list: `Prediction`."""
+        descriptors = self.symmetry_functions.describe(pairs)                                   # r -> G
+        energy_a, dE_dG = self.energies_and_slopes(descriptors)                                 # G -> x -> e, and back
+        dE_dr = descriptors.pullback(dE_dG)                                                     # one vector per pair
+        forces_ac, virial_mcc = pairs.pullback(dE_dr)                                           # the only scatter
+        energy_m = np.bincount(pairs.structure_a[:pairs.n_centers], energy_a, minlength=pairs.n_structures)
+        return Prediction(energy_m, energy_a, forces_ac, virial_mcc, pairs.volume_m)
+
+    def energies_and_slopes(self, descriptors):
+        """Atomic energies (n_centers) and dE/dG per element."""
+        energy_a, dE_dG = np.empty(len(descriptors.layout.offset_a)), []
+        for symbol, atoms, G, scaling, network in zip(self.species, descriptors.layout.atoms_e, descriptors.values,
+                                                      self.scalings, self.networks):
+            e, dE_dx = network.energy_and_slope(scaling.apply(G))
+            energy_a[atoms] = e + self.reference_energies[symbol]
+            dE_dG.append(scaling.pullback(dE_dx))
+        return energy_a, tuple(dE_dG)
+
+    def evaluate(self, atoms):
+        """Energy, atomic energies, forces, virial and stress of one structure or of a list.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms or list of ase.Atoms
+            Any cell, any periodicity.
+
+        Returns
+        -------
+        Prediction
+            Of all structures; arrays per atom lie one structure after the other.
+
+        Raises
+        ------
+        ValueError
+            For an element without a network, positions or cells that are not finite, atoms at one place (see
+            `Pairs.from_atoms`), and if a result is not finite, which names the structure.
+        """
+        frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
+        parts = []
+        for first, last in batches([len(frame) for frame in frames]):
+            batch = frames[first:last] if frames[0] is not atoms else atoms
+            parts.append(self.predict(Pairs.from_atoms(batch, self.cutoff)))
+        if not parts:
+            raise ValueError("no structure is given: the list of atoms is empty")
+        prediction = Prediction.join(parts) if len(parts) > 1 else parts[0]
+        if not (np.isfinite(prediction.energy_m).all() and np.isfinite(prediction.forces_ac).all()):
+            bad = np.flatnonzero(~np.isfinite(prediction.energy_m))
+            raise ValueError(f"energy or forces are not finite (structure {bad[0] if len(bad) else '?'}): "
+                             "the structure lies far outside of what the potential was trained for")
+        return prediction
+
+    # ---- weights: one flat vector ---------------------------------------------------------------------------------------
+
+    @property
+    def theta(self):
+        """All weights, one element after the other (a copy)."""
+        return np.concatenate([network.theta for network in self.networks])
+
+    def with_weights(self, theta, **changes):
+        """The same model with other weights; the layers are views into `theta`."""
+        ends = np.cumsum([n_weights(network.sizes) for network in self.networks])
+        pieces = np.split(theta, ends[:-1])
+        networks = tuple(network.with_weights(piece) for network, piece in zip(self.networks, pieces))
+        return replace(self, networks=networks, **changes)
+
+    @property
+    def species(self):
+        """Chemical symbols, by atomic number."""
+        return self.symmetry_functions.species
+
+    @property
+    def cutoff(self):
+        """Largest cutoff radius in Angstrom."""
+        return self.symmetry_functions.cutoff
+
+    def __str__(self):
+        layers = {symbol: "-".join(map(str, network.sizes)) + " " + " ".join(network.activations)
+                  for symbol, network in zip(self.species, self.networks)}
+        lines = [f"Behler-Parrinello potential for {', '.join(self.species)}, cutoff {self.cutoff:g} Angstrom, "
+                 f"{len(self.theta):,} weights"]
+        lines += [f"   {symbol}: network {layers[symbol]}, E0 {self.reference_energies[symbol]:.6f} eV" for symbol in self.species]
+        return "\n".join(lines)
+
+
+def batches(sizes, most=ATOMS_AT_ONCE):
+    """Begin and end of batches of structures with about `most` atoms each."""
+    found, first, count = [], 0, 0
+    for m, size in enumerate(sizes):
+        if count and count + size > most:
+            found.append((first, m))
+            first, count = m, 0
+        count += size
+    return found + [(first, len(sizes))] if len(sizes) > first else found
+
+
+def values(symmetry_functions, frames):
+    """Symmetry functions of all atoms of all frames, one array per element."""
+    parts = [symmetry_functions.describe(Pairs.from_atoms(frames[first:last], symmetry_functions.cutoff)).values
+             for first, last in batches([len(frame) for frame in frames])]
+    return [np.concatenate(blocks) for blocks in zip(*parts)]

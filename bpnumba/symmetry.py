@@ -1,0 +1,336 @@
+"""Symmetry functions: pair vectors in, one row of invariant values G per atom out.
+
+``SymmetryFunctions.describe(pairs)`` returns `Descriptors`: the values and, as methods, the two contractions with their
+derivatives.  `SymmetryFunctions` is also the public face for users of descriptors: ``create`` and ``derivatives`` take
+`ase.Atoms`.
+
+>>> from ase.build import molecule
+>>> functions = SymmetryFunctions(["H", "O"], r_cut=5.0, g2_params=[[1.0, 0.0]], g4_params=[[0.01, 1.0, -1.0]])
+>>> functions.create(molecule("H2O")).shape
+(3, 5)
+"""
+from dataclasses import replace
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+
+from bpnumba import selection
+from bpnumba.descriptors import Descriptors, Layout
+from bpnumba.formulas.cutoff import CUTOFFS
+from bpnumba.kernels.table import FUNCTION, arrange
+from bpnumba.pairs import Pairs
+
+DEFAULT_CUTOFF = "poly2"  # two continuous derivatives at the cutoff, and no exponential
+
+
+# ---- rows: the functions by name ------------------------------------------------------------------------------------
+
+def G1(center, neighbor, rc, cutoff=DEFAULT_CUTOFF):
+    """Radial function sum_j fc(r_ij): the number of neighbors, softly counted (Behler 2011, eq. 6)."""
+    return G2(center, neighbor, 0.0, 0.0, rc, cutoff)
+
+
+def G2(center, neighbor, eta, rs, rc, cutoff=DEFAULT_CUTOFF):
+    """Radial function sum_j exp(-eta (r_ij - rs)^2) fc(r_ij) (Behler 2011, eq. 7).
+
+    Parameters
+    ----------
+    center, neighbor : str
+        Chemical symbols.
+    eta : float
+        Width in 1/Angstrom^2.
+    rs : float
+        Shift of the Gaussian in Angstrom.
+    rc : float
+        Cutoff radius in Angstrom.
+    cutoff : str
+        Name of the cutoff function, a key of `bpnumba.formulas.cutoff.CUTOFFS`.
+    """
+    return _row("G2", center, neighbor, None, eta, rs, 0.0, 0.0, rc, cutoff)
+
+
+def G4(center, first, second, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF):
+    """Angular function, narrow: all three atoms near each other (Behler 2011, eq. 9).
+
+    2^(1-zeta) sum_{j<k} (1 + lam cos theta_jik)^zeta phi(r_ij) phi(r_ik) phi(r_jk) over all couples of neighbors of the
+    elements `first` and `second`, with phi(r) = exp(-eta (r - rs)^2) fc(r).  RuNNer and n2p2 call it type 3.
+    """
+    return _row("G4", center, first, second, eta, rs, lam, zeta, rc, cutoff)
+
+
+def G5(center, first, second, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF):
+    """Angular function, wide: G4 without the factor of the pair jk (Behler 2011, eq. 10); type 9 of RuNNer and n2p2."""
+    return _row("G5", center, first, second, eta, rs, lam, zeta, rc, cutoff)
+
+
+def _row(kind, center, first, second, eta, rs, lam, zeta, rc, cutoff):
+    """One checked row of FUNCTION."""
+    for symbol in (center, first) + ((second,) if second is not None else ()):
+        if symbol not in atomic_numbers or symbol == "X":
+            raise ValueError(f"{kind}: {symbol!r} is not a chemical symbol")
+    if cutoff not in CUTOFFS:
+        raise ValueError(f"{kind}: no cutoff function {cutoff!r}; there are {', '.join(CUTOFFS)}")
+    for name, value, good in (("eta", eta, eta >= 0.0), ("rs", rs, rs >= 0.0), ("rc", rc, rc > 0.0),
+                              ("lam", lam, abs(lam) <= 1.0), ("zeta", zeta, zeta >= 1.0 or kind == "G2")):
+        if not (np.isfinite(value) and good):
+            raise ValueError(f"{kind} on {center}: {name} = {value} is out of range "
+                             "(eta, rs >= 0, rc > 0, -1 <= lam <= 1, zeta >= 1)")
+    neighbors = sorted(atomic_numbers[symbol] for symbol in (first, second) if symbol is not None)
+    return (kind, atomic_numbers[center], neighbors[0], neighbors[1] if second is not None else 0,
+            eta, rs, lam, zeta, rc, cutoff)
+
+
+# ---- the set --------------------------------------------------------------------------------------------------------
+
+class Derivatives(NamedTuple):
+    """Symmetry functions of one structure with their analytic derivatives."""
+
+    G: np.ndarray  # (n_centers, n_functions)
+    dG_dr: np.ndarray  # (n_centers, n_atoms, 3, n_functions), 1/Angstrom
+    dG_dstrain: np.ndarray  # (n_centers, 3, 3, n_functions), for r -> (1 + strain) r
+
+
+class SymmetryFunctions:
+    """A set of atom-centered symmetry functions for any number of elements.
+
+    Reads like the ACSF class of DScribe: every center element gets the same parameters, for every neighbor element
+    (G2) and every couple of them (G4, G5).  Sets that differ between elements are made by `from_functions`.
+
+    Parameters
+    ----------
+    species : sequence of str
+        Chemical symbols; kept sorted by atomic number.
+    r_cut : float
+        Cutoff radius in Angstrom.
+    g2_params : array_like (n, 2), optional
+        Rows of (eta, rs) in 1/Angstrom^2 and Angstrom; eta = 0 gives G1.
+    g4_params, g5_params : array_like (n, 3), optional
+        Rows of (eta, zeta, lam).
+    cutoff : str
+        Name of the cutoff function.
+
+    Raises
+    ------
+    ValueError
+        For an unknown element or cutoff function, a parameter out of range, a wrong shape, or no function at all.
+
+    Notes
+    -----
+    Columns of G, for a center element: in the order of the rows of `functions` with that center.  J. Behler, J. Chem.
+    Phys. 134, 074106 (2011).
+    """
+
+    def __init__(self, species, r_cut, g2_params=None, g4_params=None, g5_params=None, cutoff=DEFAULT_CUTOFF):
+        species = _sorted(species)
+        rows = []
+        for center in species:
+            for eta, rs in _rows(g2_params, 2, "g2_params"):
+                rows += [G2(center, neighbor, eta, rs, r_cut, cutoff) for neighbor in species]
+            for kind, params, name in ((G4, g4_params, "g4_params"), (G5, g5_params, "g5_params")):
+                for eta, zeta, lam in _rows(params, 3, name):
+                    rows += [kind(center, *couple, eta, zeta, lam, r_cut, cutoff=cutoff)
+                             for couple in combinations_with_replacement(species, 2)]
+        self._set(np.array(rows, FUNCTION), species)
+
+    @classmethod
+    def from_functions(cls, functions, species=None):
+        """A set from single functions: the results of `G1`, `G2`, `G4` and `G5`, or a structured array of FUNCTION.
+
+        The elements are those of the centers, or `species` where given.
+        """
+        self = cls.__new__(cls)
+        rows = np.array(functions, FUNCTION)
+        self._set(rows, _sorted(species or {chemical_symbols[z] for z in rows["center"]}))
+        return self
+
+    def _set(self, functions, species):
+        numbers = [atomic_numbers[symbol] for symbol in species]
+        if not len(functions):
+            raise ValueError("a set needs at least one symmetry function")
+        for row in functions:
+            for z in (row["center"], row["first"], row["second"]):
+                if z and z not in numbers:
+                    raise ValueError(f"{row['kind']} of center {chemical_symbols[row['center']]} names the element "
+                                     f"{chemical_symbols[z]}, which is not among the species {', '.join(species)}")
+        for symbol, z in zip(species, numbers):
+            if z not in functions["center"]:
+                raise ValueError(f"no symmetry function has {symbol} at its center")
+        order = np.argsort([numbers.index(z) for z in functions["center"]], kind="stable")
+        self.species, self.numbers, self.functions = tuple(species), tuple(numbers), functions[order]
+        self.table = arrange(self.functions, numbers)
+
+    @classmethod
+    def select(cls, frames, cutoff=6.0, n=None, cutoff_function=DEFAULT_CUTOFF, most_samples=2500):
+        """A non-redundant set for the environments in `frames`, by greedy CUR from an automatic pool.
+
+        Deterministic.  The result carries the report of the choice as the text `report`.
+
+        Parameters
+        ----------
+        frames : ase.Atoms or list of them
+            Structures that look like those to be described.
+        cutoff : float
+            Cutoff radius in Angstrom.
+        n : int, optional
+            Largest number of functions per element; 40 for one element, 32 for two, 50 for more.
+        cutoff_function : str
+            Name of the cutoff function.
+        most_samples : int
+            Number of environments per element to look at, evenly spaced over all.
+
+        See Also
+        --------
+        bpnumba.selection : the pool, the choice and their sources.
+        """
+        frames = [frames] if hasattr(frames, "positions") else list(frames)
+        species = _sorted({symbol for atoms in frames for symbol in atoms.symbols})
+        if n is None:
+            n = {1: 40, 2: 32}.get(len(species), 50)
+        pools = _pools(frames, [atomic_numbers[symbol] for symbol in species], cutoff, cutoff_function)
+        trial = cls.from_functions(np.concatenate(pools), species)
+        samples, heldout = _environments(trial, frames, cutoff, most_samples)
+        kept, lines = [], []
+        for rows, G, unseen, symbol in zip(pools, samples, heldout, species):
+            choice = selection.choose(G, n, np.where(rows["kind"] == "G2", rows["first"], 0))
+            kept.append(rows[choice.kept])
+            lines.append(selection.summary(symbol, rows, choice, G, unseen))
+        self = cls.from_functions(np.concatenate(kept), species)
+        self.report = "\n".join(lines)
+        return self
+
+    # ---- the stage --------------------------------------------------------------------------------------------------
+
+    @property
+    def cutoff(self):
+        """Largest cutoff radius of the set in Angstrom."""
+        return float(self.functions["rc"].max())
+
+    def functions_of(self, symbol):
+        """Rows of the functions with this element at their center, in the order of the columns of G."""
+        return self.functions[self.functions["center"] == atomic_numbers[symbol]]
+
+    def describe(self, pairs):
+        """Symmetry functions of all centers of a pair list: `Descriptors`."""
+        index = np.full(len(chemical_symbols), -1)
+        index[list(self.numbers)] = np.arange(len(self.numbers))
+        element_a = index[pairs.number_a]
+        if (element_a < 0).any():
+            atom = int(np.argmin(element_a))
+            raise ValueError(f"atom {atom} is {chemical_symbols[pairs.number_a[atom]]}, which has no symmetry functions; "
+                             f"supported: {', '.join(self.species)}")
+        element_c = element_a[:pairs.n_centers]
+        atoms_e = tuple(np.flatnonzero(element_c == e) for e in range(len(self.numbers)))
+        offset_a, end = np.zeros(pairs.n_centers, np.int64), 0
+        for atoms, width in zip(atoms_e, self.table.n_functions):
+            offset_a[atoms] = end + width * np.arange(len(atoms))
+            end += width * len(atoms)
+        return Descriptors.of(pairs, Layout(element_a, offset_a, atoms_e, self.table, end))
+
+    # ---- for users of descriptors -----------------------------------------------------------------------------------
+
+    def create(self, atoms):
+        """Symmetry functions of every atom, (n_atoms, n_functions), or a list of such arrays for a list of Atoms.
+
+        An element with fewer functions than another fills its last columns with zeros.
+        """
+        if not hasattr(atoms, "positions"):
+            return [self.create(one) for one in atoms]
+        descriptors = self.describe(Pairs.from_atoms(atoms, self.cutoff))
+        return descriptors.layout.pad(descriptors.values)
+
+    def derivatives(self, atoms):
+        """Symmetry functions with analytic derivatives in positions and strain: `Derivatives`, or a list of them.
+
+        dG_dr is (n_centers, n_atoms, 3, n_functions): element [i, j, c, s] is the derivative of G_is in coordinate c of
+        atom j; all periodic images move with their atom.  dG_dstrain is (n_centers, 3, 3, n_functions) for
+        r -> (1 + strain) r of positions and cell.
+        """
+        if not hasattr(atoms, "positions"):
+            return [self.derivatives(one) for one in atoms]
+        pairs = Pairs.from_atoms(atoms, self.cutoff)
+        descriptors = self.describe(pairs).stored(np.float64)
+        layout, width = descriptors.layout, int(self.table.n_functions.max())
+        dG_dr = np.zeros((pairs.n_centers, pairs.n_atoms, 3, width))
+        dG_dstrain = np.zeros((pairs.n_centers, 3, 3, width))
+        for p, (i, j) in enumerate(zip(pairs.i_p, pairs.j_p)):
+            columns, block = descriptors.block(p)
+            dG_dr[i, j][:, columns] += block
+            dG_dr[i, i][:, columns] -= block
+            dG_dstrain[i][..., columns] += block[:, None, :] * pairs.r_pc[p][None, :, None]
+        return Derivatives(layout.pad(descriptors.values), dG_dr, dG_dstrain)
+
+    def __repr__(self):
+        counts = ", ".join(f"{symbol}: {count}" for symbol, count in zip(self.species, self.table.n_functions))
+        return f"SymmetryFunctions({counts}; cutoff {self.cutoff:g} Angstrom)"
+
+    def __str__(self):
+        lines = [repr(self)]
+        for symbol in self.species:
+            lines += ["", f"{symbol}   kind  neighbors  eta (1/A^2)   rs (A)   lam    zeta   rc (A)  cutoff"]
+            for s, row in enumerate(self.functions_of(symbol)):
+                neighbors = " ".join(chemical_symbols[z] for z in (row["first"], row["second"]) if z)
+                kind = "G1" if row["kind"] == "G2" and row["eta"] == 0.0 else row["kind"]
+                angle = f"{row['lam']:5.1f}  {row['zeta']:6.4g}" if row["kind"] != "G2" else f"{'':13}"
+                lines.append(f"{s:3d}  {kind:4}  {neighbors:9}  {row['eta']:11.5f}  {row['rs']:7.3f} {angle}  "
+                             f"{row['rc']:7.3f}  {row['cutoff']}")
+        return "\n".join(lines)
+
+
+def _sorted(species):
+    """Distinct chemical symbols by atomic number."""
+    for symbol in species:
+        if symbol not in atomic_numbers or symbol == "X":
+            raise ValueError(f"{symbol!r} is not a chemical symbol")
+    return sorted(set(species), key=atomic_numbers.get)
+
+
+def _rows(params, width, name):
+    """Parameters as an array of rows of the given width."""
+    rows = np.zeros((0, width)) if params is None else np.array(params, float)
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(f"{name} must be rows of {width} numbers, not of shape {rows.shape}")
+    return rows
+
+
+def _pools(frames, numbers, cutoff, cutoff_function):
+    """The pool of every center element, for the neighbor elements that occur, from a look at the distances."""
+    shortest = np.full((len(chemical_symbols),) * 2, np.inf)
+    for atoms in frames:
+        pairs = Pairs.from_atoms(atoms, cutoff)
+        distance = np.linalg.norm(pairs.r_pc, axis=1)
+        np.minimum.at(shortest, (pairs.number_a[pairs.i_p], pairs.number_a[pairs.j_p]), distance)
+    pools = []
+    for center in numbers:
+        neighbors = [z for z in numbers if np.isfinite(shortest[center, z])]
+        if not neighbors:
+            raise ValueError(f"no {chemical_symbols[center]} atom has a neighbor within {cutoff:g} Angstrom: "
+                             "use a larger cutoff or more frames")
+        pools.append(selection.pool(center, neighbors, cutoff, {z: shortest[center, z] for z in neighbors}, cutoff_function))
+    return pools
+
+
+def _environments(functions, frames, cutoff, most_samples):
+    """Per element, values G of at most `most_samples` environments evenly spaced over the frames, and of as many
+    others (at most a fifth) that the choice does not see."""
+    numbers = [np.asarray(atoms.numbers) for atoms in frames]
+    wanted = {}
+    for e, z in enumerate(functions.numbers):
+        places = [(m, a) for m, of in enumerate(numbers) for a in np.flatnonzero(of == z)]
+        picked = np.unique(np.linspace(0, len(places) - 1, min(len(places), most_samples + most_samples // 5)).astype(int))
+        for count, place in enumerate(picked):
+            m, a = places[place]
+            wanted.setdefault(m, []).append((a, e, count % 6 == 5 and len(picked) > 60))
+    seen, unseen = [[] for _ in functions.numbers], [[] for _ in functions.numbers]
+    for m, centers in sorted(wanted.items()):
+        pairs = Pairs.from_atoms(frames[m], cutoff)
+        chosen = np.isin(pairs.i_p, [a for a, _, _ in centers])
+        i_p = pairs.i_p[chosen]
+        few = replace(pairs, i_p=i_p, j_p=pairs.j_p[chosen], shift_pc=pairs.shift_pc[chosen], r_pc=pairs.r_pc[chosen],
+                      first_a=np.searchsorted(i_p, np.arange(pairs.n_centers + 1)))
+        descriptors = functions.describe(few)
+        rows = descriptors.layout.pad(descriptors.values)
+        for a, e, held in centers:
+            (unseen if held else seen)[e].append(rows[a, :functions.table.n_functions[e]])
+    return [np.array(rows) for rows in seen], [np.array(rows) for rows in unseen]

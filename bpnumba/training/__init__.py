@@ -1,0 +1,1 @@
+"""Training: labelled frames in, weights of a potential out."""
