@@ -1,0 +1,44 @@
+"""Behler-Parrinello neural network potentials with Numba and NumPy.
+
+>>> import bpnumba
+>>> functions = bpnumba.SymmetryFunctions(["Si"], r_cut=6.0, g2_params=[[0.1, 0.0]])
+
+The front door: a name is imported when it is first asked for, so that ``import bpnumba`` is fast.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+ROOMS = {
+    "fit": "bpnumba.training.fit",
+    "Dataset": "bpnumba.training.dataset",
+    "Keys": "bpnumba.training.dataset",
+    "load": "bpnumba.io.model_file",
+    "save": "bpnumba.io.model_file",
+    "Potential": "bpnumba.potential",
+    "Prediction": "bpnumba.potential",
+    "BPCalculator": "bpnumba.calculator",
+    "SymmetryFunctions": "bpnumba.symmetry",
+    "G1": "bpnumba.symmetry",
+    "G2": "bpnumba.symmetry",
+    "G4": "bpnumba.symmetry",
+    "G5": "bpnumba.symmetry",
+    "evaluate": "bpnumba.evaluation",
+    "relax": "bpnumba.elasticity",
+    "cubic_elastic_constants": "bpnumba.elasticity",
+}
+"""Public name -> the module where it lives."""
+
+__all__ = ["__version__", *ROOMS]
+
+
+def __getattr__(name):
+    if name not in ROOMS:
+        raise AttributeError(f"module 'bpnumba' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(ROOMS[name]), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

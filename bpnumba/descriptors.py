@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bpnumba.kernels import cpu, stored
-from bpnumba.pairs import Pairs
+from bpnumba.pairs import Pairs, checked
 
 
 class Layout(NamedTuple):
@@ -38,8 +38,12 @@ class Layout(NamedTuple):
         return tuple(blocks)
 
     def join(self, blocks):
-        """The flat array of blocks."""
-        return np.concatenate([np.asarray(block, float).ravel() for block in blocks])
+        """The flat array of blocks; a ValueError if one is missing or has a wrong shape (kernels do not look)."""
+        shapes = [(len(atoms), int(width)) for atoms, width in zip(self.atoms_e, self.table.n_functions)]
+        if len(blocks) != len(shapes):
+            raise ValueError(f"there must be {len(shapes)} blocks, one per element, not {len(blocks)}")
+        return np.concatenate([checked(block, shape, f"block {e}").ravel()
+                               for e, (block, shape) in enumerate(zip(blocks, shapes))])
 
     def pad(self, blocks):
         """One row per center, (n_centers, widest), filled up with zeros."""
@@ -72,7 +76,7 @@ class Descriptors(NamedTuple):
     def pushforward(self, r_dot_pc):
         """Tangents of the values from tangents of the pair vectors."""
         G_dot = np.empty(self.layout.size)
-        cpu.pushforward(*self._where(), r_dot_pc, G_dot)
+        cpu.pushforward(*self._where(), checked(r_dot_pc, self.pairs.r_pc.shape, "r_dot_pc"), G_dot)
         return self.layout.split(G_dot)
 
     def stored(self, dtype=np.float64):
@@ -105,7 +109,7 @@ class StoredDescriptors(NamedTuple):
 
     def pushforward(self, r_dot_pc):
         G_dot = np.empty(self.layout.size)
-        stored.pushforward(*self._where(), r_dot_pc, G_dot)
+        stored.pushforward(*self._where(), checked(r_dot_pc, self.pairs.r_pc.shape, "r_dot_pc"), G_dot)
         return self.layout.split(G_dot)
 
     def block(self, p):

@@ -68,6 +68,7 @@ class Choice(NamedTuple):
     condition_after: float
     largest_correlation: float  # between two kept columns
     residual: float  # relative Frobenius norm of what the kept columns do not span
+    usable: np.ndarray  # positions of the functions that vary enough; the residual is over these
 
 
 def choose(G, n, radial_of, residual=1e-3):
@@ -125,7 +126,7 @@ def choose(G, n, radial_of, residual=1e-3):
     kept = np.sort(kept)
     correlation = np.abs(np.corrcoef(Z[:, kept], rowvar=False).reshape(len(kept), len(kept)) - np.eye(len(kept)))
     return Choice(usable[kept], tuple(reasons), condition(G), condition(Z[:, kept]), float(correlation.max()),
-                  float(np.sqrt(max(np.trace(rest), 0.0) / total)))
+                  float(np.sqrt(max(np.trace(rest), 0.0) / total)), usable)
 
 
 def standardized(G):
@@ -160,10 +161,10 @@ def summary(symbol, rows, choice, G, unseen):
 
 
 def undescribed(G, unseen, choice):
-    """Relative norm, over other environments, of what a linear fit of all functions on the kept ones leaves."""
-    usable = np.ptp(G, axis=0) > RANGE_ABSOLUTE
+    """Relative norm, over other environments, of what a linear fit of the usable functions on the kept ones leaves."""
+    usable = choice.usable
     mean, extent = G[:, usable].mean(0), np.ptp(G[:, usable], axis=0)
     Z, other = (G[:, usable] - mean) / extent, (unseen[:, usable] - mean) / extent
-    columns = np.searchsorted(np.flatnonzero(usable), choice.kept)
+    columns = np.searchsorted(usable, choice.kept)
     coefficients = np.linalg.lstsq(Z[:, columns], Z, rcond=1e-10)[0]
     return float(np.linalg.norm(other - other[:, columns] @ coefficients) / np.linalg.norm(other))

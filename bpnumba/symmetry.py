@@ -67,6 +67,8 @@ def G5(center, first, second, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF)
 
 def _row(kind, center, first, second, eta, rs, lam, zeta, rc, cutoff):
     """One checked row of FUNCTION."""
+    if kind not in ("G2", "G4", "G5") or (kind == "G2") != (second is None):
+        raise ValueError(f"there is no symmetry function {kind!r} with {1 if second is None else 2} neighbors")
     for symbol in (center, first) + ((second,) if second is not None else ()):
         if symbol not in atomic_numbers or symbol == "X":
             raise ValueError(f"{kind}: {symbol!r} is not a chemical symbol")
@@ -141,7 +143,8 @@ class SymmetryFunctions:
         The elements are those of the centers, or `species` where given.
         """
         self = cls.__new__(cls)
-        rows = np.array(functions, FUNCTION)
+        rows = np.array(functions, FUNCTION).tolist()
+        rows = np.array([_row(row[0], *map(_symbol, row[1:4]), *row[4:]) for row in rows], FUNCTION)
         self._set(rows, _sorted(species or {chemical_symbols[z] for z in rows["center"]}))
         return self
 
@@ -276,6 +279,11 @@ class SymmetryFunctions:
                 lines.append(f"{s:3d}  {kind:4}  {neighbors:9}  {row['eta']:11.5f}  {row['rs']:7.3f} {angle}  "
                              f"{row['rc']:7.3f}  {row['cutoff']}")
         return "\n".join(lines)
+
+
+def _symbol(number):
+    """Chemical symbol of an atomic number in a row, None for 0."""
+    return None if number == 0 else chemical_symbols[number] if 0 < number < len(chemical_symbols) else str(number)
 
 
 def _sorted(species):

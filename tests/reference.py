@@ -39,3 +39,98 @@ def height(cell, pbc, c):
         length = math.hypot(*vector)
         basis.append([v / length for v in vector])
     return length
+
+
+# ---- cutoff functions: 1 for atoms close by, 0 from the cutoff radius rc on ----
+
+
+def cosine_cutoff(r, rc):
+    return 0.5 * (math.cos(math.pi * r / rc) + 1) if r < rc else 0.0
+
+
+def tanh_cutoff(r, rc):
+    return math.tanh(1 - r / rc) ** 3 if r < rc else 0.0
+
+
+def exp_cutoff(r, rc):
+    """A bump: all derivatives vanish at rc. Just below rc the exponent is minus infinity for all that doubles know."""
+    gap = 1 - (r / rc) ** 2
+    return math.exp(1 - 1 / gap) if r < rc and gap > 0.002 else 0.0
+
+
+def polynomial_cutoff(r, rc, n):
+    """The polynomial of degree 2 n + 1 with n vanishing derivatives at both ends: one minus the general smooth step."""
+    x = r / rc
+    terms = (math.comb(n + k, k) * math.comb(2 * n + 1, n - k) * (-x) ** k for k in range(n + 1))
+    return 1 - x ** (n + 1) * sum(terms) if r < rc else 0.0
+
+
+CUTOFFS = {
+    "cosine": cosine_cutoff,
+    "tanh": tanh_cutoff,
+    "exp": exp_cutoff,
+    "poly1": lambda r, rc: polynomial_cutoff(r, rc, 1),
+    "poly2": lambda r, rc: polynomial_cutoff(r, rc, 2),
+    "poly3": lambda r, rc: polynomial_cutoff(r, rc, 3),
+    "poly4": lambda r, rc: polynomial_cutoff(r, rc, 4),
+}
+
+
+# ---- symmetry functions of one atom (Behler 2011), from its environment: a list of (atomic number, vector) ----
+
+
+def environments(numbers, positions, cell, pbc, cutoff):
+    """The environment of every atom: atomic numbers of its neighbors and the vectors that point to them."""
+    near = [[] for _ in numbers]
+    for i, j, _, r in neighbors(positions, cell, pbc, cutoff):
+        near[i].append((numbers[j], r))
+    return near
+
+
+def G1(environment, element, rc, cutoff):
+    """How many neighbors of this element: sum_j fc(r_ij)."""
+    return sum(CUTOFFS[cutoff](math.hypot(*r), rc) for z, r in environment if z == element)
+
+
+def G2(environment, element, eta, rs, rc, cutoff):
+    """How many of them near the distance rs: sum_j exp(-eta (r_ij - rs)^2) fc(r_ij)."""
+    return sum(phi(r, eta, rs, rc, cutoff) for z, r in environment if z == element)
+
+
+def G4(environment, elements, eta, zeta, lam, rc, rs, cutoff):
+    """Angles between two neighbors of these two elements that are near each other, too.
+
+    2^(1-zeta) sum_{j<k} (1 + lam cos theta_jik)^zeta phi(r_ij) phi(r_ik) phi(r_jk)
+    """
+    return sum(
+        angle_factor(r_j, r_k, lam, zeta) * phi(r_j, eta, rs, rc, cutoff) * phi(r_k, eta, rs, rc, cutoff)
+        * phi([x_k - x_j for x_j, x_k in zip(r_j, r_k, strict=True)], eta, rs, rc, cutoff)
+        for r_j, r_k in couples(environment, elements)
+    )  # fmt: skip
+
+
+def G5(environment, elements, eta, zeta, lam, rc, rs, cutoff):
+    """The same wherever the two neighbors are: without phi(r_jk)."""
+    return sum(
+        angle_factor(r_j, r_k, lam, zeta) * phi(r_j, eta, rs, rc, cutoff) * phi(r_k, eta, rs, rc, cutoff)
+        for r_j, r_k in couples(environment, elements)
+    )
+
+
+def couples(environment, elements):
+    """Vectors to two neighbors of the two elements, each couple once."""
+    for (z_j, r_j), (z_k, r_k) in itertools.combinations(environment, 2):
+        if sorted((z_j, z_k)) == sorted(elements):
+            yield r_j, r_k
+
+
+def angle_factor(r_j, r_k, lam, zeta):
+    """2^(1-zeta) (1 + lam cos theta)^zeta. Rounding may take the cosine of a straight angle a little below -1."""
+    cos = sum(x_j * x_k for x_j, x_k in zip(r_j, r_k, strict=True)) / (math.hypot(*r_j) * math.hypot(*r_k))
+    return 2 ** (1 - zeta) * max(1 + lam * cos, 0.0) ** zeta
+
+
+def phi(r, eta, rs, rc, cutoff):
+    """Pair factor exp(-eta (r - rs)^2) fc(r) of a vector."""
+    distance = math.hypot(*r)
+    return math.exp(-eta * (distance - rs) ** 2) * CUTOFFS[cutoff](distance, rc)

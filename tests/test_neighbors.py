@@ -175,8 +175,8 @@ def test_open_directions_need_no_cell(pbc):
 def test_far_fragments(pbc):
     """Distance costs neither memory nor time: fragments see the bins that they would see side by side."""
     random = np.random.default_rng(10)
-    cell, fragment = 5 * np.eye(3), random.uniform(0, 5, (100, 3))
-    positions = np.concatenate([fragment, fragment + [1e6, 0, 1e7], [[-1e8, 3.0, 0.0]]])
+    cell, fragment = 5 * np.eye(3), 3e4 + random.uniform(0, 5, (100, 3))
+    positions = np.concatenate([fragment, fragment + np.array([1e6, 0, 1e7]), [[-1e8, 3.0, 0.0]]])
     i_p, j_p, _, r_pc = neighbor_list(positions, cell, pbc, CUTOFF)
     one = neighbor_list(fragment, cell, pbc, CUTOFF)
     np.testing.assert_array_equal(i_p[j_p < 200], np.concatenate([one[0], one[0] + 100]))
@@ -185,7 +185,7 @@ def test_far_fragments(pbc):
 
     grid = neighbors.sort_into_bins(positions, neighbors.complete_cell(cell, np.array(pbc)), np.array(pbc), CUTOFF)
     assert grid.bins.prod() <= neighbors.BINS_PER_ATOM * (len(positions) + 8)
-    assert np.diff(grid.starts).max() < 20
+    assert np.diff(grid.starts).max() < 20  # atoms in a bin
 
 
 def test_long_chain():

@@ -256,7 +256,7 @@ def test_arrays_of_a_batch():
     ({"j_p": [-1, 0]}, r"j_p must lie in 0 ... 2, but has values -1 ... 0"),
     ({"j_p": [1]}, r"j_p must have the shape \(2,\), not \(1,\)"),
     ({"r_pc": [[0, 0, 1]]}, r"r_pc must have the shape \(2, 3\), not \(1, 3\)"),
-    ({"r_pc": [[0, 0, 1], [0, np.nan, 0]]}, "pair 1, atoms 1 and 2: vector .* is not finite"),
+    ({"r_pc": [[0, 0, 1], [0, np.nan, 0]]}, r"pair 1, atoms 1 and 2: vector .* is not finite"),
     ({"n_centers": 4}, "there cannot be 4 centers among 3 atoms"),
     ({"structure_a": [0, 0]}, r"structure_a must have the shape \(3,\), not \(2,\)"),
     ({"structure_a": [0, 0, 1], "volume_m": [1.0]}, r"structure_a must lie in 0 ... 0, but has values 0 ... 1"),
@@ -287,9 +287,9 @@ def test_cell_that_is_not_finite(bad, pbc):
     atoms = bulk("Cu")
     atoms.pbc = pbc
     atoms.cell.array[1, 0] = bad
-    with pytest.raises(ValueError, match="^the cell is not finite"):
+    with pytest.raises(ValueError, match=r"^the cell is not finite"):
         Pairs.from_atoms(atoms, CUTOFF)
-    with pytest.raises(ValueError, match="^frame 0: the cell is not finite"):
+    with pytest.raises(ValueError, match=r"^frame 0: the cell is not finite"):
         Pairs.from_atoms([atoms], CUTOFF)
 
 
@@ -301,7 +301,7 @@ def test_cell_that_is_not_finite(bad, pbc):
     ([[3.0, 0.0, 0.0], [6.0, 1e-5, 0.0], [0.0, 0.0, 3.0]], [True, True, False]),
 ])  # fmt: skip
 def test_cell_without_volume(cell, pbc):
-    with pytest.raises(ValueError, match="^frame 1: the cell has no volume in the periodic directions"):
+    with pytest.raises(ValueError, match=r"^frame 1: the cell has no volume in the periodic directions"):
         Pairs.from_atoms([Atoms("H"), Atoms("H", cell=cell, pbc=pbc)], CUTOFF)
 
 
@@ -333,7 +333,7 @@ def test_an_atom_at_the_place_of_its_own_image():
 
 @pytest.mark.parametrize("cutoff", [0, -1.0, np.nan, np.inf])
 def test_bad_cutoff(cutoff):
-    with pytest.raises(ValueError, match=f"^the cutoff must be a positive number, not {cutoff}"):
+    with pytest.raises(ValueError, match=rf"^the cutoff must be a positive number, not {cutoff}"):
         Pairs.from_atoms(Atoms("H"), cutoff)
 
 
@@ -357,7 +357,7 @@ def test_wrong_shapes():
 def test_stress():
     virial = np.arange(9.0).reshape(1, 3, 3)
     np.testing.assert_allclose(stress_voigt(virial, [2.0]), [[0, 2, 4, 3, 2, 1]])
-    with pytest.raises(ValueError, match="^structure 1: stress is defined only for three periodic directions"):
+    with pytest.raises(ValueError, match=r"^structure 1: stress is defined only for three periodic directions"):
         stress_voigt(np.zeros((2, 3, 3)), [2.0, 0.0])
 
 

@@ -37,7 +37,7 @@ def rsqrt(x):
 
 def where(condition, x, y):
     """x where the condition holds, y elsewhere"""
-    return (x if condition else y) if isinstance(condition, (bool, int)) else condition.where(x, y)
+    return condition.where(x, y) if hasattr(condition, "where") else (x if condition else y)  # numpy's bool has none
 
 
 overload(exp)(lambda x: lambda x: math.exp(x))

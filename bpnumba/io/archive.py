@@ -1,8 +1,8 @@
 """Arrays and a JSON header in one checked ``.npz`` file, without pickle.
 
-Comes in: a header (anything that JSON can hold) and named NumPy arrays.  Goes out: a file that is either complete or absent,
-and on reading either the same content or a ``ValueError`` that names the file and what is wrong with it.  Model files and
-checkpoints stand on this floor.
+Comes in: a header (anything that JSON can hold) and named NumPy arrays. Goes out: a file that is either complete or
+absent, and on reading either the same content or a ``ValueError`` that names the file and what is wrong with it. Model
+files and checkpoints stand on this floor.
 
 >>> import numpy as np, os, tempfile
 >>> path = os.path.join(tempfile.mkdtemp(), "a.npz")
@@ -12,12 +12,12 @@ checkpoints stand on this floor.
 
 Notes
 -----
-The file is an ordinary ``.npz`` (``numpy.load`` opens it).  The array ``header`` holds UTF-8 JSON::
+The file is an ordinary ``.npz`` (``numpy.load`` opens it). The array ``header`` holds UTF-8 JSON::
 
     {"format": kind, "version": 1, "arrays": {name: [shape, dtype]}, "content": header, "checksum": SHA-256}
 
-The checksum covers the header without its checksum, and the bytes of all arrays in alphabetical order.  It finds damage; it
-is no signature.  Members are stored, never compressed: the size of the file bounds the memory that reading it can take.
+The checksum covers the header without its checksum, and the bytes of all arrays in alphabetical order. It finds damage;
+it is no signature. Members are stored, never compressed: the size of the file bounds the memory that reading can take.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ import numpy as np
 __all__ = ["read", "write", "write_atomically"]
 
 VERSION = 1
-MAX_BYTES = 2**31  # ten thousand times a usual model; zip needs 64-bit records beyond, which are refused
+MAX_BYTES = 2**31  # ten thousand times a usual model, and what zip can hold without its 64-bit extension
+MAX_ARRAY_BYTES = MAX_BYTES - 2**24  # leaves room for header and directory
 MAX_NPY_HEADER = 10_000  # bytes; the limit of numpy.lib.format
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the zero of zip time: the same content gives the same bytes
 
@@ -63,8 +64,8 @@ def write(path, kind, header, arrays):
     arrays = {name: _portable(path, name, arrays[name]) for name in sorted(arrays)}
     if "header" in arrays:
         raise ValueError(f"{path}: no array can be called 'header'; choose another name")
-    if sum(array.nbytes for array in arrays.values()) > MAX_BYTES // 2:
-        raise ValueError(f"{path}: more than {MAX_BYTES // 2} bytes of arrays; this is beyond what one file may hold")
+    if sum(array.nbytes for array in arrays.values()) > MAX_ARRAY_BYTES:
+        raise ValueError(f"{path}: more than {MAX_ARRAY_BYTES} bytes of arrays, beyond what one file may hold")
     described = {
         "format": kind,
         "version": VERSION,
@@ -131,7 +132,8 @@ def write_atomically(path, data):
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
-        raise OSError(error.errno, f"could not be written ({error.strerror}); what was there is unchanged", str(path)) from error
+        message = f"could not be written ({error.strerror}); what was there is unchanged"
+        raise OSError(error.errno, message, str(path)) from error
 
 
 class _Fault(Exception):
@@ -146,8 +148,8 @@ def _decode(data, kind):
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if len(members) != len(archive.infolist()):
             raise _Fault("two arrays of one name")
-        if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in members.values()):
-            raise _Fault("has compressed arrays, which bpnumba never writes; refused, because they can unfold to any size")
+        if any(info.compress_type or info.file_size != info.compress_size for info in members.values()):
+            raise _Fault("has compressed arrays, which bpnumba never writes: they could unfold to any size; refused")
         if sum(info.file_size for info in members.values()) > len(data):
             raise _Fault("its directory claims more bytes than the file has")
         if "header" not in members:

@@ -26,7 +26,7 @@ class Grid(NamedTuple):
     bins: np.ndarray        # (3), number of bins
     reach: np.ndarray       # (3), neighbors are at most so many bins away
     place_ac: np.ndarray    # (n_a, 3), bin of each atom
-    starts: np.ndarray      # bin (k0, k1, k2) is entries starts[b] ... starts[b + 1] - 1, b = (k0 bins1 + k1) bins2 + k2
+    starts: np.ndarray      # bin b = (k0 bins1 + k1) bins2 + k2 is entries starts[b] ... starts[b + 1] - 1
     members: np.ndarray     # (n_a), atoms in the order of their bins
     x_qc: np.ndarray        # (n_a, 3), their positions inside the cell
     wrap_ac: np.ndarray     # (n_a, 3), shifts that bring the atoms into the cell
@@ -90,16 +90,15 @@ def sort_into_bins(x_ac, cell, periodic, cutoff):
     width = cutoff * np.sqrt((inverse * inverse).sum(axis=0)) + ROUNDING * np.abs(fraction).max(axis=0, initial=1.0)
     wrap = np.where(periodic, -np.floor(fraction), 0.0)
     fraction += wrap
-    low, span = np.zeros(3), np.ones(3)
+    span = np.ones(3)
     for c in np.flatnonzero(~periodic):
         close_gaps(fraction[:, c], width[c])
-        low[c] = fraction[:, c].min(initial=0.0)
-        span[c] = max(fraction[:, c].max(initial=0.0) - low[c], width[c])
+        span[c] = fraction[:, c].max(initial=width[c])
 
     bins = np.maximum(np.floor(BINS_PER_CUTOFF * span / width), 1.0)
     while bins.prod() > BINS_PER_ATOM * (len(x_ac) + 8):
         bins[bins.argmax()] = np.ceil(bins.max() / 2)
-    place = np.minimum((fraction - low) * (bins / span), bins - 1).astype(np.int64)
+    place = np.minimum(fraction * (bins / span), bins - 1).astype(np.int64)
     reach = np.ceil(bins / span * width).astype(np.int64)
     bins = bins.astype(np.int64)
     starts, members = sort_by_bin(place, bins)
@@ -107,10 +106,10 @@ def sort_into_bins(x_ac, cell, periodic, cutoff):
 
 
 def close_gaps(x, width):
-    """Shorten, in place, every gap wider than `width` in a set of coordinates: far fragments need no bins between."""
+    """Shift coordinates, in place, to begin at 0, and shorten gaps to `width`: far fragments need no bins between."""
     order = np.argsort(x, kind="stable")
-    gaps = np.diff(x[order])
-    x[order[1:]] -= np.cumsum(np.maximum(gaps - width, 0.0))
+    gaps = np.diff(x[order], prepend=x[order[:1]])
+    x[order] = np.cumsum(np.minimum(gaps, width))
 
 
 @njit(cache=True, nogil=True)
@@ -130,14 +129,14 @@ def sort_by_bin(place_ac, bins):
 
 @njit(cache=True, nogil=True)
 def list_pairs(grid, cell, cutoff):
-    """Count, then fill. Neighbors j hand themselves out in ascending order, so the pairs of a center need no sorting."""
+    """Count, then fill. Atoms enter the lists of their neighbors in ascending order, so no list needs sorting."""
     n = len(grid.members)
     first_a = np.zeros(n + 1, np.int64)
     one = Near(np.empty(1, np.int64), np.empty((1, 3), np.int64), np.empty((1, 3)))
     most = 1
     for q in range(n):
-        found = find_centers(q, grid, cell, cutoff, one)    # the list is symmetric: as many as j itself has neighbors
-        first_a[grid.members[q] + 1] = found - 1            # without itself
+        found = find_centers(q, grid, cell, cutoff, one)    # itself included
+        first_a[grid.members[q] + 1] = found - 1            # the list is symmetric: q sees as many as see it
         most = max(most, found)
     first_a = np.cumsum(first_a)
 
@@ -148,6 +147,8 @@ def list_pairs(grid, cell, cutoff):
     entry_a = np.empty(n, np.int64)
     for q in range(n):
         entry_a[grid.members[q]] = q
+    for i in range(n):
+        i_p[first_a[i] : first_a[i + 1]] = i
     end_a = first_a.copy()
     for j in range(n):
         for m in range(find_centers(entry_a[j], grid, cell, cutoff, near)):
@@ -156,7 +157,7 @@ def list_pairs(grid, cell, cutoff):
                 continue
             p = end_a[i]
             end_a[i] += 1
-            i_p[p], j_p[p] = i, j
+            j_p[p] = j
             for c in range(3):
                 shift_pc[p, c] = shift[c] + grid.wrap_ac[j, c] - grid.wrap_ac[i, c]
                 r_pc[p, c] = near.r_nc[m, c]

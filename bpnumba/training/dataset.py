@@ -1,15 +1,8 @@
 """Frames in, checked labels out.
 
-Comes in: anything that `ase.io.read` reads, or `ase.Atoms`, with energies, forces and stresses, each optional per frame.  Goes
-out: one thin record of arrays, or an error that names the file, the frame and the atom.
-
-Labels are looked for under the ``REF_`` keys of `Keys`, then under the plain names that ASE moves into its calculator.  Units
-are eV, eV/Angstrom, eV/Angstrom^3; stress has ASE's sign, positive under tension.  A virial (eV) has the sign that extended XYZ
-files have by custom of GAP, QUIP and MACE, the opposite of the sign inside this library::
-
-    virial = -volume * stress = -dE/d(strain)
-
-Frames and atoms are counted from 0, as in ASE.
+Comes in: anything that `ase.io.read` reads, or `ase.Atoms`, with energies, forces and stresses, each optional per
+frame; `labels` says under which names. Goes out: one thin record of arrays, or an error that names the file, the frame
+and the atom. Frames and atoms are counted from 0, as in ASE.
 
 >>> from ase.build import bulk
 >>> silicon = bulk("Si")
@@ -20,38 +13,25 @@ labels: 1 energies, 0 force vectors, 0 stresses
 """
 
 import hashlib
+import io
 import os
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from itertools import chain
 
 import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.io.formats import open_with_compression
 
 from bpnumba.training import plausibility
+from bpnumba.training.labels import DEFAULT_KEYS, PLAIN, Keys, labels_of
 
 __all__ = ["Dataset", "Keys", "digest", "read", "report", "require", "split"]
 
 ISOLATED = "isolatedatom"  # config_type of a single atom, as MACE spells it; case and underscores are ignored
-
-
-class Keys(NamedTuple):
-    """Names of the labels in ``atoms.info`` and ``atoms.arrays``.
-
-    A default key that a frame lacks falls back to the plain name; a key given by the user does not.  Stress and virial are one
-    label: if one of them is given, the other is not looked for.  None leaves a label out.
-    """
-
-    energy: str | None = "REF_energy"
-    forces: str | None = "REF_forces"
-    stress: str | None = "REF_stress"
-    virial: str | None = "REF_virial"
-
-
-PLAIN = {"energy": ("energy", "free_energy"), "forces": ("forces", "force"), "stress": ("stress",), "virial": ("virial",)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +63,7 @@ class Dataset:
     source_m: tuple
 
     @classmethod
-    def from_frames(cls, frames, sources=None, keys=Keys()):
+    def from_frames(cls, frames, sources=None, keys=DEFAULT_KEYS):
         """Labels of a list of Atoms, checked; suspicious ones give warnings.
 
         Parameters
@@ -96,17 +76,29 @@ class Dataset:
         Raises
         ------
         ValueError
-            No frame; a frame without atoms or with positions that are not finite; a label that is not finite or of wrong shape; a
-            stress on a frame that is not periodic in three directions; stress and virial that contradict each other.
+            There is no frame, or a frame is refused by `labels.labels_of`.
         """
         frames = list(frames)
         if not frames:
-            raise ValueError("no frame to read labels from")
-        sources = [f"frame {m}" for m in range(len(frames))] if sources is None else sources
-        names, used = _names(keys), Counter()
-        rows = [_row(frame, names, used, source) for frame, source in zip(frames, sources, strict=True)]
-        _warn_of_mixture(used)
-        dataset = cls.join(*rows)
+            raise ValueError("there is no frame to read labels from")
+        sources = [f"frame {m}" for m in range(len(frames))] if sources is None else list(sources)
+        names = keys.names()
+        labels_m = [labels_of(frame, names, source) for frame, source in zip(frames, sources, strict=True)]
+        _warn_of_mixture(Counter(found for labels in labels_m for found in labels.names.items()))
+        dataset = cls(
+            atoms=tuple(_bare(frame) for frame in frames),
+            energy_m=np.array([labels.energy or 0.0 for labels in labels_m]),
+            has_energy_m=np.array([labels.energy is not None for labels in labels_m]),
+            forces_ac=np.concatenate([
+                np.zeros((len(frame), 3)) if labels.forces is None else labels.forces
+                for frame, labels in zip(frames, labels_m, strict=True)
+            ]),
+            has_forces_m=np.array([labels.forces is not None for labels in labels_m]),
+            stress_mv=np.array([np.zeros(6) if labels.stress is None else labels.stress for labels in labels_m]),
+            has_stress_m=np.array([labels.stress is not None for labels in labels_m]),
+            config_type_m=tuple(str(frame.info.get("config_type", "default")) for frame in frames),
+            source_m=tuple(sources),
+        )
         plausibility.warn(dataset)
         return dataset
 
@@ -114,9 +106,7 @@ class Dataset:
     def join(cls, *datasets):
         """One dataset after the other."""
         columns = {f.name: [getattr(dataset, f.name) for dataset in datasets] for f in fields(cls)}
-        return cls(**{
-            name: sum(column, ()) if isinstance(column[0], tuple) else np.concatenate(column) for name, column in columns.items()
-        })
+        return cls(**{name: _concatenate(column) for name, column in columns.items()})
 
     def subset(self, indices):
         """The frames of the given indices, in their order."""
@@ -170,13 +160,13 @@ class Dataset:
         )
 
 
-def read(source, keys=Keys(), format=None):
+def read(source, keys=DEFAULT_KEYS, format=None):
     """Read frames and their labels.
 
     Parameters
     ----------
     source : path, Atoms, or a list of them
-        Files in any format that ASE knows; all frames are read.  A `Dataset` is returned as it is.
+        Files in any format that ASE knows; all frames are read. A `Dataset` is returned as it is.
     keys : Keys
     format : str, optional
         ASE's name of the file format, where the file name does not tell it.
@@ -188,7 +178,7 @@ def read(source, keys=Keys(), format=None):
     Raises
     ------
     ValueError
-        A file cannot be read as structures or holds none, or as in `Dataset.from_frames`.
+        A file cannot be read as structures or holds none, or a frame is refused by `labels.labels_of`.
     OSError
         A file is absent or may not be read.
     """
@@ -210,28 +200,34 @@ def require(dataset, labels=("energy", "forces", "stress")):
     """Raise ValueError if one of the labels is absent from every frame."""
     for label in labels:
         if not getattr(dataset, f"has_{label}_m").any():
-            keys = [name for kind in (label, "virial") if kind == label or label == "stress" for name in _names(Keys())[kind]]
+            kinds = ("stress", "virial") if label == "stress" else (label,)
+            names = ", ".join(name for kind in kinds for name in DEFAULT_KEYS.names()[kind])
+            first = "".join(f", the first is {source}" for source in dataset.source_m[:1])
             raise ValueError(
-                f"none of the {len(dataset)} frames (first: {', '.join(dataset.source_m[:1])}) has a label for {label}. By default it "
-                f"is looked for under {', '.join(keys)}; give the name it has in your data, or fit without {label}"
+                f"none of the {len(dataset)} frames has {label} ({label} is looked for under {names}, or under the key "
+                f"that you name{first}). Name the right key, or fit without {label}"
             )
 
 
 def report(dataset):
     """Lines that say how many frames, atoms and labels of each kind there are, in all and per config_type."""
-    lines = [f"{len(dataset)} frames, {dataset.n_atoms:,} atoms: {' '.join(dataset.species)}", f"labels: {_count(dataset)}"]
+    lines = [
+        f"{len(dataset)} frames, {dataset.n_atoms:,} atoms: {' '.join(dataset.species)}",
+        f"labels: {_count(dataset)}",
+    ]
     types = dict.fromkeys(dataset.config_type_m)
+    width = max(map(len, types), default=0)
     for config_type in types if len(types) > 1 else ():
         part = dataset.subset([m for m, name in enumerate(dataset.config_type_m) if name == config_type])
-        lines.append(f"  {config_type:<{max(map(len, types))}}  {len(part):>5} frames, {part.n_atoms:>7,} atoms: {_count(part)}")
+        lines.append(f"  {config_type:<{width}}  {len(part):>5} frames, {part.n_atoms:>7,} atoms: {_count(part)}")
     return "\n".join(lines)
 
 
 def split(dataset, fraction, seed):
     """Take a random fraction of the frames away for validation.
 
-    Frames are drawn from every stratum (config_type and composition) in proportion to its size; what rounding leaves goes to the
-    largest remainders.  A stratum keeps at least one frame for training.
+    Frames are drawn from every stratum (config_type and composition) in proportion to its size; what rounding leaves
+    goes to the largest remainders. A stratum keeps at least one frame for training.
 
     Parameters
     ----------
@@ -244,7 +240,7 @@ def split(dataset, fraction, seed):
     Returns
     -------
     train, valid : Dataset
-        Both in the order of the dataset; ``valid`` is empty where the fraction is 0 or every stratum has one frame only.
+        Both in the order of the dataset; ``valid`` is empty where the fraction is 0 or no stratum has two frames.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"the fraction of validation frames must be at least 0 and below 1, not {fraction}")
@@ -265,7 +261,7 @@ def split(dataset, fraction, seed):
 
 
 def digest(dataset):
-    """SHA-256 of structures, labels and config types, in hexadecimal: equal for equal data, whatever file it came from."""
+    """SHA-256 of structures, labels and config types, in hexadecimal; the file they came from does not matter."""
     sha = hashlib.sha256("\n".join(dataset.config_type_m).encode())
     for atoms in dataset.atoms:
         for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
@@ -279,124 +275,43 @@ def _read_file(path, format):
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        frames = ase.io.read(path, ":", format=format, do_not_split_by_at_sign=True)
+        if format is None and path.removesuffix(".gz").endswith((".xyz", ".extxyz")):
+            with open_with_compression(path, "rt") as file:  # in memory: ASE seeks back for every frame, slow in a .gz
+                frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
+        else:
+            frames = ase.io.read(path, ":", format=format, do_not_split_by_at_sign=True)
     except PermissionError:
         raise
     except Exception as error:  # the readers of ASE answer a broken file with many types
         raise ValueError(
-            f"{path}: cannot be read as atomic structures ({type(error).__name__}: {error}); is it complete, and does its name tell "
-            "its format?"
+            f"{path}: cannot be read as atomic structures ({type(error).__name__}: {error}); is it complete, and does "
+            "its name tell its format?"
         ) from error
     if not frames:
         raise ValueError(f"{path}: holds no frame")
     return frames
 
 
-def _names(keys):
-    """Kind of label -> names under which it is looked for, the best first."""
-    names = {
-        kind: () if key is None else (key, *PLAIN[kind]) if key == default else (key,)
-        for kind, key, default in zip(Keys._fields, keys, Keys(), strict=True)
-    }
-    given = {kind for kind in ("stress", "virial") if getattr(keys, kind) != getattr(Keys(), kind)}
-    return {kind: () if given and kind in {"stress", "virial"} - given else names[kind] for kind in names}
-
-
-def _row(frame, names, used, source):
-    """Dataset of one frame; the names of the labels found are counted in ``used``."""
-    _check_structure(frame, source)
-    stored = {**frame.info, **frame.arrays, **_calculated(frame)}
-    found = {kind: next((name for name in names[kind] if stored.get(name) is not None), None) for kind in names}
-    n_atoms, has_stress = len(frame), found["stress"] or found["virial"]
-    label = {kind: _numbers(stored[name], kind, n_atoms, f"{source}, {name}") for kind, name in found.items() if name}
-    used.update((kind, name) for kind, name in found.items() if name)
-    atoms = frame.copy()  # a copy has no calculator
+def _bare(frame):
+    """A copy without calculator and constraints."""
+    atoms = frame.copy()
     atoms.set_constraint()
-    return Dataset(
-        atoms=(atoms,),
-        energy_m=np.array([label.get("energy", 0.0)]),
-        has_energy_m=np.array(["energy" in label]),
-        forces_ac=label.get("forces", np.zeros((n_atoms, 3))),
-        has_forces_m=np.array(["forces" in label]),
-        stress_mv=_stress(frame, label, found, source) if has_stress else np.zeros((1, 6)),
-        has_stress_m=np.array([bool(has_stress)]),
-        config_type_m=(str(frame.info.get("config_type", "default")),),
-        source_m=(source,),
-    )
+    return atoms
 
 
-def _check_structure(frame, source):
-    if len(frame) == 0:
-        raise ValueError(f"{source}: has no atoms; remove it")
-    for i in np.flatnonzero(~np.isfinite(frame.positions).all(axis=1)):
-        raise ValueError(f"{source}, atom {i}: its position {frame.positions[i]} is not finite; remove the frame")
-    if not np.isfinite(frame.cell.array).all():
-        raise ValueError(f"{source}: its cell is not finite; remove the frame")
-    for i in np.flatnonzero(frame.numbers < 1):
-        raise ValueError(f"{source}, atom {i}: it has no element (X); name it or remove it")
-
-
-def _calculated(frame):
-    """Results that ASE's calculator holds for this very frame; nothing is calculated."""
-    calculator = frame.calc
-    return {} if calculator is None or calculator.check_state(frame) else dict(calculator.results)
-
-
-def _numbers(value, kind, n_atoms, where):
-    """A label as floats of its one shape, checked."""
-    shapes = {"energy": [(), (1,)], "forces": [(n_atoms, 3)]}.get(kind, [(6,), (9,), (3, 3)])
-    try:
-        value = np.array(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: {value!r} is not a number or an array of numbers") from None
-    if value.shape not in shapes:
-        raise ValueError(f"{where}: has shape {value.shape}, must be {' or '.join(map(str, shapes))}")
-    if kind == "forces":
-        for i in np.flatnonzero(~np.isfinite(value).all(axis=1)):
-            raise ValueError(f"{where}, atom {i}: the force {value[i]} is not finite; remove the label or the frame")
-    elif not np.isfinite(value).all():
-        raise ValueError(f"{where}: {value} is not finite; remove the label or the frame")
-    return float(value.item()) if kind == "energy" else value if kind == "forces" else _voigt(value, where)
-
-
-def _voigt(value, where):
-    """(6,), (9,) or (3, 3) -> (6,) in the order xx, yy, zz, yz, xz, xy."""
-    if value.shape == (6,):
-        return value
-    full = value.reshape(3, 3)
-    if np.abs(full - full.T).max() > 0.05 * np.abs(full).max():  # codes print a few digits of an almost symmetric tensor
-        raise ValueError(f"{where}: is not symmetric; 9 numbers must be xx xy xz yx yy yz zx zy zz")
-    return (0.5 * (full + full.T))[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-
-
-def _stress(frame, label, found, source):
-    """(1, 6) stress of a frame from its stress or virial; the one under a REF_ or user's key comes first."""
-    if not frame.pbc.all():
-        raise ValueError(
-            f"{source}: has a stress or virial but is not periodic in three directions (pbc {frame.pbc}), where stress is not defined; "
-            "remove the label, or leave stress out (Keys(stress=None))"
-        )
-    volume = frame.get_volume()
-    if volume < 1e-6:
-        raise ValueError(f"{source}: has a stress or virial but a cell of no volume")
-    stress_of = {kind: label[kind] / (1.0 if kind == "stress" else -volume) for kind in ("stress", "virial") if kind in label}
-    plain = {kind: found[kind] in PLAIN[kind] for kind in stress_of}
-    if len(stress_of) == 2 and plain["stress"] == plain["virial"]:
-        largest, difference = np.abs(stress_of["stress"]).max(), np.abs(stress_of["stress"] - stress_of["virial"]).max()
-        if difference > 0.02 * largest + 1e-4:
-            raise ValueError(f"{source}: stress and virial contradict each other; virial must be -volume times stress; remove one")
-    return stress_of[min(stress_of, key=plain.get)][None]
+def _concatenate(column):
+    return tuple(chain(*column)) if isinstance(column[0], tuple) else np.concatenate(column)
 
 
 def _warn_of_mixture(used):
     """Warn where some labels are from REF_ keys and others from plain ones: perhaps of another method."""
     plain = {(kind, name) for kind, name in used if name in PLAIN[kind]}
-    defaults = {(kind, name) for kind, name in used if name in Keys()}
+    defaults = {(kind, name) for kind, name in used if name in DEFAULT_KEYS}
     if plain and defaults:
         counted = ", ".join(f"{used[key]} {key[1]}" for key in sorted(defaults) + sorted(plain))
         warnings.warn(
-            f"labels under REF_ keys and under plain names occur together ({counted}): if they are not from the same method, give the "
-            "keys to use",
+            f"labels under REF_ keys and under plain names occur together ({counted}): if they are not from the same "
+            "method, name the keys to use",
             stacklevel=4,
         )
 

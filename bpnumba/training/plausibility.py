@@ -1,22 +1,23 @@
 """Labels that can be read but hardly believed: warnings, never errors.
 
-Comes in: a `Dataset` whose labels have the right shape.  Goes out: one warning for each kind of suspicion, with the frames by
-name.  Nothing is changed; the user knows better, but should know.
+Comes in: a `Dataset` whose labels have the right shape. Goes out: one warning for each kind of suspicion, with the
+frames by name. Nothing is changed; the user knows better, but should know.
 """
 
 import warnings
 from collections import defaultdict
 
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from bpnumba.units import GPA
 
 LARGE_FORCE = 100.0  # eV/Angstrom; a hard collision in first-principles dynamics reaches about 50
 LARGE_STRESS = 3.0  # eV/Angstrom^3 = 480 GPa, beyond the pressure in the center of the Earth
 SAME_POSITION = 1e-3  # fractional coordinate
-SMALLEST_WORK = 1e-3  # eV/atom; smaller energy differences drown in the convergence of first-principles codes
-LARGEST_CHANGE = 0.15  # relative change of volume over which the mean of two stresses is still a fair mean
-FACTOR = 3.0  # between two frames the stress changes, but hardly by this
+SMALLEST_DIFFERENCE = 1e-3  # eV/atom; less drowns in the convergence of first-principles codes
+LARGEST_STRAIN = 0.08  # over which the mean of two stresses is still a fair mean
+FACTOR = 3.0  # between energy and work; anharmonicity and Pulay stress stay below it
 
 
 def warn(dataset):
@@ -37,15 +38,15 @@ def duplicates(dataset):
 
 
 def stress_ratios(dataset):
-    r"""Energy differences in units of the work of the stress, between frames that differ by their volume only.
+    """Energy differences in units of the work of the stress, between frames that differ by a homogeneous strain.
 
-    Two frames of the same atoms at the same fractional positions, in cells of the same shape, are states of one body under
-    isotropic strain, and ::
+    Frames of the same atoms at the same fractional positions are one body under strain. With r_n = r_m F, ::
 
-        E_n - E_m = integral of p dV,  p = trace(stress)/3,   so   ratio = (E_n - E_m) / [(p_m + p_n)/2 (V_n - V_m)]
+        E_n - E_m = integral of V stress : d(strain),   work = (V_m stress_m + V_n stress_n)/2 : 2 (F - 1)(F + 1)^-1
 
-    is near 1.  A stress of the wrong sign gives a negative ratio, stresses in GPa 1/160, in kbar 1/1602.  Only neighbors in
-    volume are compared, and only where both stresses have one sign and the energy differs by more than 1 meV/atom.
+    and ratio = (E_n - E_m) / work is near 1, whatever the forces are. A stress of the wrong sign gives a negative
+    ratio, stresses in GPa 1/160, in kbar 1/1602. Every frame is compared with the least stressed one of its family,
+    where the energies differ by more than 1 meV/atom.
 
     Returns
     -------
@@ -54,38 +55,35 @@ def stress_ratios(dataset):
     groups = defaultdict(list)
     for m in np.flatnonzero(dataset.has_energy_m & dataset.has_stress_m):
         groups[dataset.atoms[m].numbers.tobytes()].append(m)
+    families = [family for members in groups.values() for family in _families(dataset.atoms, members)]
     ratios = []
-    for members in groups.values():
-        for m, n in _neighbors_in_volume(dataset.atoms, members):
-            n_atoms, volume = len(dataset.atoms[m]), dataset.atoms[m].get_volume()
-            change = dataset.atoms[n].get_volume() - volume
+    for family in families:
+        m = min(family, key=lambda n: np.abs(dataset.stress_mv[n]).max())
+        for n in family:
             difference = dataset.energy_m[n] - dataset.energy_m[m]
-            p_m, p_n = dataset.stress_mv[[m, n], :3].mean(axis=1)
-            if p_m * p_n > 0 and 0 < change < LARGEST_CHANGE * volume and abs(difference) > SMALLEST_WORK * n_atoms:
-                ratios.append(difference / (0.5 * (p_m + p_n) * change))
+            work = _work(dataset, m, n)
+            if work != 0 and abs(difference) > SMALLEST_DIFFERENCE * len(dataset.atoms[m]):
+                ratios.append(difference / work)
     return np.array(ratios)
 
 
-def _neighbors_in_volume(atoms_m, members):
-    """Pairs of frames, neighbors in volume, of equal shape of the cell and equal fractional positions; O(n log n).
-
-    Cell shape and positions form one vector per frame (cos and sin: 0 and 1 are one place).  Sorted by a fixed projection,
-    equal vectors become neighbors.
-    """
-    if len(members) < 2:
-        return
-    vectors = np.array([_scale_free(atoms_m[m]) for m in members])
-    order = np.argsort(vectors @ np.random.default_rng(0).normal(size=vectors.shape[1]))
-    different = np.abs(np.diff(vectors[order], axis=0)).max(axis=1) > 2 * np.pi * SAME_POSITION
-    for family in np.split(np.array(members)[order], np.flatnonzero(different) + 1):
-        family = sorted(family, key=lambda m: atoms_m[m].get_volume())
-        yield from zip(family[:-1], family[1:], strict=True)
+def _families(atoms_m, members):
+    """Frames of equal fractional positions, O(n log n): sorted by a projection, equal ones become neighbors."""
+    angle = [2 * np.pi * atoms_m[m].cell.scaled_positions(atoms_m[m].positions).ravel() for m in members]
+    place = np.hstack([np.cos(angle), np.sin(angle)])  # 0 and 1 are one place
+    order = np.argsort(place @ np.random.default_rng(0).normal(size=place.shape[1]))
+    different = np.abs(np.diff(place[order], axis=0)).max(axis=1) > 2 * np.pi * SAME_POSITION
+    return np.split(np.array(members)[order], np.flatnonzero(different) + 1)
 
 
-def _scale_free(atoms):
-    cell = atoms.cell.array / np.cbrt(atoms.get_volume())
-    angle = 2 * np.pi * atoms.cell.scaled_positions(atoms.positions)
-    return np.concatenate([cell.ravel(), np.cos(angle).ravel(), np.sin(angle).ravel()])
+def _work(dataset, m, n):
+    """Work of the mean stress from frame m to frame n, eV; 0 where the strain is too large for a mean."""
+    gradient = np.linalg.solve(dataset.atoms[m].cell.array, dataset.atoms[n].cell.array)
+    if np.abs(gradient - np.eye(3)).max() > LARGEST_STRAIN:
+        return 0.0
+    strain = 2 * (gradient - np.eye(3)) @ np.linalg.inv(gradient + np.eye(3))
+    stress = 0.5 * sum(dataset.atoms[k].get_volume() * voigt_6_to_full_3x3_stress(dataset.stress_mv[k]) for k in (m, n))
+    return float(np.sum(stress * strain))
 
 
 def _duplicates(dataset):
@@ -105,9 +103,9 @@ def _large_forces(dataset):
         worst = large[np.argmax(force_a[large])]
         atom = worst - np.searchsorted(frame_a, frame_a[worst])
         yield (
-            f"{len(large)} forces in {len(set(frame_a[large]))} frames exceed {LARGE_FORCE:g} eV/Angstrom, the largest is "
-            f"{force_a[worst]:.4g} on atom {atom} of {dataset.source_m[frame_a[worst]]}: a unit other than eV/Angstrom, or "
-            "atoms on top of each other? Such frames dominate a fit"
+            f"{len(large)} forces in {len(set(frame_a[large]))} frames exceed {LARGE_FORCE:g} eV/Angstrom, the largest "
+            f"is {force_a[worst]:.4g} on atom {atom} of {dataset.source_m[frame_a[worst]]}: a unit other than "
+            "eV/Angstrom, or atoms on top of each other? Such frames dominate a fit"
         )
 
 
@@ -115,20 +113,18 @@ def _strange_stresses(dataset):
     largest_m = np.abs(dataset.stress_mv[dataset.has_stress_m]).max(axis=1)
     if len(largest_m) and np.median(largest_m) > LARGE_STRESS:
         yield (
-            f"stresses of {np.median(largest_m):.3g} eV/Angstrom^3 ({np.median(largest_m) * GPA:.3g} GPa) in half of the frames: "
-            "is their unit GPa or kbar? Convert to eV/Angstrom^3 (1 GPa = 1/160.2 eV/Angstrom^3)"
+            f"half of the stresses exceed {np.median(largest_m):.3g} eV/Angstrom^3 = {np.median(largest_m) * GPA:.3g} "
+            "GPa: are they in GPa or kbar? Convert them to eV/Angstrom^3 (1 GPa = 1/160.2, 1 kbar = 1/1602)"
         )
     ratios = stress_ratios(dataset)
     ratio = np.median(ratios) if len(ratios) > 1 else 1.0
-    if ratio < 0:
-        yield (
-            f"in {len(ratios)} pairs of frames that differ by their volume the stresses have the wrong sign (energy difference "
-            f"over work of the stress: {ratio:.3g}, should be 1): stress is positive under tension, VASP prints the opposite; "
-            "virial is -volume times stress"
+    if not 1 / FACTOR < ratio < FACTOR:
+        cause = (
+            "the sign is wrong: stress is positive under tension (VASP prints the opposite), virial is -volume * stress"
+            if ratio < 0
+            else "the unit is wrong: it must be eV/Angstrom^3 (1 GPa = 1/160.2, 1 kbar = 1/1602)"
         )
-    elif not 1 / FACTOR < ratio < FACTOR:
         yield (
-            f"in {len(ratios)} pairs of frames that differ by their volume the energies do not fit the stresses (energy "
-            f"difference over work of the stress: {ratio:.3g}, should be 1): the unit must be eV/Angstrom^3 "
-            "(1 GPa = 1/160.2, 1 kbar = 1/1602)"
+            f"the stresses contradict the energies: in {len(ratios)} pairs of strained frames the energy difference is "
+            f"{ratio:.3g} times the work of the stress and should be 1. Perhaps {cause}"
         )

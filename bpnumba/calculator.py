@@ -1,0 +1,70 @@
+"""A potential as a calculator of ASE: for relaxation, molecular dynamics, phonons and all else that ASE does.
+
+>>> from ase.build import bulk
+>>> from bpnumba.potential import Potential
+>>> from bpnumba.symmetry import SymmetryFunctions
+>>> functions = SymmetryFunctions(["Si"], r_cut=4.0, g2_params=[[0.5, 0.0], [0.5, 2.0]])
+>>> potential = Potential.untrained(functions, [bulk("Si"), bulk("Si", a=5.6)], hidden=(5,))
+>>> atoms = bulk("Si")
+>>> atoms.calc = BPCalculator(potential)
+>>> atoms.get_forces().shape, atoms.get_stress().shape
+((2, 3), (6,))
+"""
+
+import os
+
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+
+from bpnumba.io.model_file import load
+from bpnumba.potential import Potential
+
+__all__ = ["BPCalculator"]
+
+
+class BPCalculator(Calculator):
+    """ASE calculator of a Behler-Parrinello potential.
+
+    Energies in eV, forces in eV/Angstrom, stress in eV/Angstrom^3 (Voigt order, positive under tension).  Results are
+    kept until positions, cell, pbc or elements change.  Energy and forces exist for every periodicity; the stress only
+    for three periodic directions, otherwise `PropertyNotImplementedError`.
+
+    Parameters
+    ----------
+    potential : Potential, or path of a model file
+
+    Raises
+    ------
+    ValueError
+        From the model file when it is read, and from the structure when it is calculated: an element that the potential
+        does not know, positions or a cell that are not finite, two atoms at one place.
+    """
+
+    name = "bpnumba"
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
+    ignored_changes = {"initial_charges", "initial_magmoms"}
+
+    def __init__(self, potential):
+        is_path = isinstance(potential, str | os.PathLike)
+        self.potential = load(potential) if is_path else potential
+        if not isinstance(self.potential, Potential):
+            raise TypeError(f"needs a Potential or the path of a model file, not {type(potential).__name__}")
+        origin = os.fspath(potential) if is_path else "in memory"
+        super().__init__(model=origin, species=" ".join(self.potential.species), cutoff=self.potential.cutoff)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        """Fill ``self.results``; called by ASE when something is asked for that is not known yet."""
+        super().calculate(atoms, properties, system_changes)
+        if "stress" in properties and not self.atoms.pbc.all():
+            raise PropertyNotImplementedError(
+                f"stress is defined only for three periodic directions; these atoms have pbc {self.atoms.pbc.tolist()}"
+            )
+        prediction = self.potential.evaluate(self.atoms)
+        energy = float(prediction.energy_m[0])
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": prediction.energy_a,
+            "forces": prediction.forces_ac,
+        }
+        if self.atoms.pbc.all():
+            self.results["stress"] = prediction.stress_mv[0]

@@ -1,0 +1,163 @@
+"""How good is a potential?  Its predictions against labels: root mean square and mean absolute errors.
+
+Comes in: a potential and labelled frames.  Goes out: `Errors`, in all and per config_type, with the worst frame of each
+kind, because a single frame often carries the error.
+
+>>> from ase.build import bulk
+>>> from bpnumba.potential import Potential
+>>> from bpnumba.symmetry import SymmetryFunctions
+>>> functions = SymmetryFunctions(["Si"], r_cut=4.0, g2_params=[[0.5, 0.0], [0.5, 2.0]])
+>>> silicon = bulk("Si")
+>>> silicon.info["REF_energy"] = 0.1
+>>> potential = Potential.untrained(functions, [silicon, bulk("Si", a=5.6)], hidden=(5,))
+>>> potential = potential.with_weights(0.0 * potential.theta)
+>>> evaluate(potential, silicon).total.energy_mae_mev_per_atom
+50.0
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from bpnumba.pairs import stress_voigt
+from bpnumba.training.dataset import Keys, read
+from bpnumba.units import GPA, MEV
+
+__all__ = ["Errors", "Row", "compare", "evaluate", "stress_of"]
+
+UNIT = {"energy": MEV, "forces": 1.0, "stress": GPA}  # from eV per atom, eV/Angstrom, eV/Angstrom^3
+PRINTED = {"energy": "meV/atom", "forces": "eV/A", "stress": "GPa"}
+
+
+class Row(NamedTuple):
+    """Errors of one group of frames, per component of forces and (Voigt) stress; None where there is no label."""
+
+    n_frames: int
+    n_energies: int
+    n_forces: int  # force components
+    n_stresses: int  # stress components
+    energy_rmse_mev_per_atom: float | None
+    energy_mae_mev_per_atom: float | None
+    forces_rmse_ev_per_angstrom: float | None
+    forces_mae_ev_per_angstrom: float | None
+    stress_rmse_gpa: float | None
+    stress_mae_gpa: float | None
+
+    @classmethod
+    def of(cls, n_frames, differences):
+        """From the differences of energy (meV/atom), forces (eV/Angstrom) and stress (GPa), arrays of any shape."""
+        errors = []
+        for d in differences:
+            errors += [float(np.sqrt(np.mean(d * d))), float(np.mean(np.abs(d)))] if d.size else [None, None]
+        return cls(n_frames, *(d.size for d in differences), *errors)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of a potential against labels; ``print(errors)`` shows the table.
+
+    Attributes
+    ----------
+    total : Row
+    by_config_type : dict of str to Row
+    worst : dict
+        "energy", "forces", "stress" -> (name of the frame, its error): the largest energy error, and the largest
+        root mean square over the components of one frame; units as in `Row`.
+    """
+
+    total: Row
+    by_config_type: dict
+    worst: dict
+
+    def to_json(self):
+        """Plain dictionary: the fields of `Row` for all frames, "by_config_type" and "worst"."""
+        return {
+            **self.total._asdict(),
+            "by_config_type": {name: row._asdict() for name, row in self.by_config_type.items()},
+            "worst": {kind: {"frame": frame, "error": error} for kind, (frame, error) in self.worst.items()},
+        }
+
+    def __str__(self):
+        groups = {"all": self.total}
+        if len(self.by_config_type) > 1:
+            groups |= self.by_config_type
+        width = max(map(len, groups))
+        pairs = "".join(f"{f'{kind} ({PRINTED[kind]})':>22}" for kind in UNIT)
+        lines = [f"{'':{width}}{'':>8}{pairs}", f"{'':{width}}{'frames':>8}" + f"{'RMSE':>13}{'MAE':>9}" * 3]
+        for name, row in groups.items():
+            cells = [f"{'-' if value is None else format(value, f'.{digits}f'):>{wide}}"
+                     for value, digits, wide in zip(row[4:], (2, 2, 4, 4, 3, 3), (13, 9) * 3, strict=True)]  # fmt: skip
+            lines.append(f"{name:{width}}{row.n_frames:>8}" + "".join(cells))
+        for kind, (frame, error) in self.worst.items():
+            lines.append(f"worst {kind}: {error:.4g} {PRINTED[kind]} in {frame}")
+        return "\n".join(lines)
+
+
+def evaluate(potential, data, keys=Keys()):
+    """Errors of a potential on labelled frames.
+
+    Parameters
+    ----------
+    potential : Potential
+    data : Dataset, path, Atoms, or a list of paths or Atoms
+    keys : Keys
+        Names of the labels.
+
+    Returns
+    -------
+    Errors
+
+    Raises
+    ------
+    ValueError
+        There is no frame, no label at all, or a structure that the potential cannot describe.
+    """
+    dataset = read(data, keys)
+    return compare(potential.evaluate(dataset.atoms), dataset)
+
+
+def compare(prediction, dataset):
+    """`Errors` of a `Prediction` of the frames of a dataset."""
+    if not (dataset.has_energy_m.any() or dataset.has_forces_m.any() or dataset.has_stress_m.any()):
+        raise ValueError("none of the frames has a label to compare with; give the names that labels have in your data")
+    differences_m = [_differences(prediction, dataset, m, rows) for m, rows in enumerate(_rows(dataset))]
+    groups = {name: [m for m, kind in enumerate(dataset.config_type_m) if kind == name]
+              for name in dict.fromkeys(dataset.config_type_m)}  # fmt: skip
+    worst = {}
+    for k, kind in enumerate(UNIT):
+        rms_m = np.array([np.sqrt(np.mean(d[k] ** 2)) if d[k].size else -1.0 for d in differences_m])
+        if rms_m.max() >= 0.0:
+            worst[kind] = (dataset.source_m[rms_m.argmax()], float(rms_m.max()))
+    return Errors(
+        _row(differences_m, range(len(dataset))),
+        {name: _row(differences_m, members) for name, members in groups.items()},
+        worst,
+    )
+
+
+def stress_of(prediction, frames):
+    """Stress (n, 6) of some structures of a batch, eV/Angstrom^3; others need not be periodic in three directions."""
+    return stress_voigt(prediction.virial_mcc[frames], prediction.volume_m[frames])
+
+
+def _rows(dataset):
+    """Rows of the atoms of every frame."""
+    ends = np.cumsum(dataset.n_atoms_m)
+    return [slice(end - n, end) for end, n in zip(ends, dataset.n_atoms_m, strict=True)]
+
+
+def _differences(prediction, dataset, m, rows):
+    """Prediction minus label of one frame in printed units: energy, forces, stress; empty where there is no label."""
+    energy, forces, stress = np.zeros(0), np.zeros(0), np.zeros(0)
+    if dataset.has_energy_m[m]:
+        energy = (prediction.energy_m[m : m + 1] - dataset.energy_m[m]) / dataset.n_atoms_m[m] * UNIT["energy"]
+    if dataset.has_forces_m[m]:
+        forces = (prediction.forces_ac[rows] - dataset.forces_ac[rows]) * UNIT["forces"]
+    if dataset.has_stress_m[m]:
+        stress = (stress_of(prediction, [m])[0] - dataset.stress_mv[m]) * UNIT["stress"]
+    return energy, forces.ravel(), stress
+
+
+def _row(differences_m, members):
+    return Row.of(len(members), [np.concatenate([differences_m[m][k] for m in members]) for k in range(3)])

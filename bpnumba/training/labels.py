@@ -1,0 +1,158 @@
+"""The labels of one frame: found, checked, brought to one shape and sign.
+
+Comes in: an `ase.Atoms` as a file or a user gives it. Goes out: `Labels`, or an error that names frame and atom.
+
+Labels are looked for under the ``REF_`` keys of `Keys`, then under the plain names that ASE moves into its calculator.
+Units are eV, eV/Angstrom, eV/Angstrom^3; stress has ASE's sign, positive under tension. A virial (eV) has the sign that
+extended XYZ files have by custom of GAP, QUIP and MACE, the opposite of the sign inside this library::
+
+    virial = -volume * stress = -dE/d(strain)
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from ase.stress import full_3x3_to_voigt_6_stress
+
+SMALLEST_VOLUME = 1e-6  # Angstrom^3
+ASYMMETRY = 0.05  # of the largest component; codes print few digits of tensors that are not quite converged
+DISAGREEMENT = 0.02  # between stress and virial of one frame, as they are rounded in a file
+
+
+class Keys(NamedTuple):
+    """Names of the labels in ``atoms.info`` and ``atoms.arrays``.
+
+    A default key that a frame lacks falls back to the plain name; a key given by the user does not. Stress and virial
+    are one label: if one of them is given, the other is not looked for. None leaves a label out.
+    """
+
+    energy: str | None = "REF_energy"
+    forces: str | None = "REF_forces"
+    stress: str | None = "REF_stress"
+    virial: str | None = "REF_virial"
+
+    def names(self):
+        """Kind of label -> names under which it is looked for, the best first."""
+        names = {
+            kind: () if key is None else (key, *PLAIN[kind]) if key == default else (key,)
+            for kind, key, default in zip(self._fields, self, DEFAULT_KEYS, strict=True)
+        }
+        given = [kind for kind in ("stress", "virial") if getattr(self, kind) != getattr(DEFAULT_KEYS, kind)]
+        if len(given) == 1:
+            names["virial" if given == ["stress"] else "stress"] = ()
+        return names
+
+
+DEFAULT_KEYS = Keys()
+PLAIN = {
+    "energy": ("energy", "free_energy"),
+    "forces": ("forces", "force"),
+    "stress": ("stress",),
+    "virial": ("virial",),
+}
+
+
+class Labels(NamedTuple):
+    """Labels of a frame; None where absent.
+
+    Attributes
+    ----------
+    energy : float, eV
+    forces : (n_a, 3) eV/Angstrom
+    stress : (6,) eV/Angstrom^3, Voigt order xx, yy, zz, yz, xz, xy
+    names : dict, kind of label to the name under which it was found
+    """
+
+    energy: float | None
+    forces: np.ndarray | None
+    stress: np.ndarray | None
+    names: dict
+
+
+def labels_of(frame, names, source):
+    """Labels of a frame.
+
+    Parameters
+    ----------
+    frame : ase.Atoms
+        Nothing is calculated; results that its calculator holds for this very structure are labels.
+    names : dict
+        From `Keys.names`.
+    source : str
+        Name of the frame, for messages.
+
+    Raises
+    ------
+    ValueError
+        No atoms, an atom without element, a position that is not finite; a label that is not finite or of wrong shape;
+        a stress on a frame that is not periodic in three directions; stress and virial that contradict each other.
+    """
+    _check_structure(frame, source)
+    calculated = {} if frame.calc is None or frame.calc.check_state(frame) else frame.calc.results
+    stored = {**frame.info, **frame.arrays, **calculated}
+    found = {kind: next((name for name in names[kind] if stored.get(name) is not None), None) for kind in names}
+    plain = {kind for kind in ("stress", "virial") if found[kind] in PLAIN[kind]}
+    if len(plain) == 1 and found["stress"] and found["virial"]:
+        found[plain.pop()] = None  # stress and virial are one label: a REF_ or user's key comes before a plain one
+    found = {kind: name for kind, name in found.items() if name is not None}
+    value = {kind: _checked(stored[name], kind, len(frame), f"{source}, {name}") for kind, name in found.items()}
+    return Labels(value.get("energy"), value.get("forces"), _stress(frame, value, found, source), found)
+
+
+def _check_structure(frame, source):
+    if len(frame) == 0:
+        raise ValueError(f"{source}: has no atoms; remove it")
+    for i in np.flatnonzero(~np.isfinite(frame.positions).all(axis=1)):
+        raise ValueError(f"{source}, atom {i}: its position {frame.positions[i]} is not finite; remove the frame")
+    if not np.isfinite(frame.cell.array).all():
+        raise ValueError(f"{source}: its cell is not finite; remove the frame")
+    for i in np.flatnonzero(frame.numbers < 1):
+        raise ValueError(f"{source}, atom {i}: it has no element (X); name it or remove it")
+
+
+def _checked(value, kind, n_atoms, where):
+    """A label as floats of its one shape."""
+    shapes = {"energy": [(), (1,)], "forces": [(n_atoms, 3)]}.get(kind, [(6,), (9,), (3, 3)])
+    try:
+        value = np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}: {value!r} is not a number or an array of numbers") from None
+    if value.shape not in shapes:
+        raise ValueError(f"{where}: has shape {value.shape}, must be {' or '.join(map(str, shapes))}")
+    for i in np.argwhere(~np.isfinite(value)):
+        atom = f", atom {i[0]}" if kind == "forces" else ""
+        raise ValueError(f"{where}{atom}: {value[tuple(i)]} is not finite; remove the label or the frame")
+    return value.item() if kind == "energy" else value if kind == "forces" else _voigt(value, where)
+
+
+def _voigt(value, where):
+    """(6,), (9,) or (3, 3) -> (6,) in the order xx, yy, zz, yz, xz, xy."""
+    if value.shape == (6,):
+        return value
+    full = value.reshape(3, 3)
+    if np.abs(full - full.T).max() > ASYMMETRY * np.abs(full).max():
+        raise ValueError(f"{where}: is not symmetric; 9 numbers must be xx xy xz yx yy yz zx zy zz")
+    return full_3x3_to_voigt_6_stress(full)
+
+
+def _stress(frame, value, found, source):
+    """Stress from stress or virial, None without both."""
+    found = {kind: found[kind] for kind in ("stress", "virial") if kind in found}
+    if not found:
+        return None
+    if not frame.pbc.all():
+        raise ValueError(
+            f"{source}: has {' and '.join(found.values())} but is not periodic in three directions (pbc {frame.pbc}), "
+            "so that stress is not defined; remove the label, or leave stress out (Keys(stress=None))"
+        )
+    if frame.cell.volume < SMALLEST_VOLUME:
+        raise ValueError(f"{source}: has {' and '.join(found.values())} but a cell of no volume; correct the cell")
+    divisor = {"stress": 1.0, "virial": -frame.cell.volume}
+    stresses = [value[kind] / divisor[kind] for kind in found]
+    difference = np.abs(stresses[0] - stresses[-1]).max()
+    if difference > DISAGREEMENT * np.abs(stresses[0]).max() + 1e-4:
+        raise ValueError(
+            f"{source}: {' and '.join(found.values())} contradict each other; a virial must be -volume times stress. "
+            "Correct or remove one"
+        )
+    return stresses[0]

@@ -1,0 +1,187 @@
+"""Weights in, loss and gradient out: the one function that an optimizer sees.
+
+    L = 1/N [ sum_m w_m (dE_m / (n_m s_E))^2 + sum_ac w_m (dF_ac / s_F)^2 + sum_mv w_m (dS_mv / s_S)^2 ] + l2 |theta|^2
+
+d = prediction - label, n_m atoms in frame m, N the number of residuals.  The scales s say how large an error is taken for
+noise; labels that a frame lacks take no part.
+
+Forces and virial are linear in the slopes dE/dx of the network.  The gradient of their part of the loss is therefore one
+walk down the staircase with tangents, ``x_dot = pushforward(pairs.pushforward(-F_bar, W_bar))``, and one dual pass of the
+network (`Network.dual_gradient`): no loop over force components, no second derivatives of symmetry functions.
+"""
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from bpnumba.descriptors import StoredDescriptors
+from bpnumba.pairs import Pairs, stress_voigt
+from bpnumba.potential import batches
+from bpnumba.training.dataset import Dataset
+
+ATOMS_IN_CHUNK = 1024  # pair gradients of one chunk stay in the cache
+
+
+class Scales(NamedTuple):
+    """Errors that count as noise, and how strongly weights are kept small."""
+
+    energy: float  # eV per atom
+    forces: float  # eV/Angstrom
+    stress: float  # eV/Angstrom^3
+    l2: float
+
+    @classmethod
+    def from_data(cls, dataset, settings):
+        """Defaults from the distribution of the forces: s_F is 7 % of a robust rms, s_E and s_S follow by one length.
+
+        The rms is taken without the largest hundredth of the force components, so that a few close contacts do not set
+        the scale for all others.  Where there are no forces, their typical size is taken to be 1 eV/Angstrom.
+        """
+        labeled = np.repeat(dataset.has_forces_m, dataset.n_atoms_m)
+        squares = np.sort((dataset.forces_ac[labeled] ** 2).ravel())
+        squares = squares[:max(1, int(np.ceil(0.99 * len(squares))))]
+        rms = np.sqrt(squares.mean()) if len(squares) and squares.max() > 0.0 else 1.0
+        forces = settings.forces_scale or 0.07 * float(rms)
+        return cls(settings.energy_scale or 0.02 * forces, forces, settings.stress_scale or 0.05 * forces, settings.l2)
+
+
+L2 = 1e-4
+
+
+class Rmse(NamedTuple):
+    """Root mean square errors; 0 where there is no label of the kind."""
+
+    energy: float  # eV per atom
+    forces: float  # eV/Angstrom, per component
+    stress: float  # eV/Angstrom^3, per component
+
+
+class Chunk(NamedTuple):
+    """Some frames of the data with all that does not depend on the weights."""
+
+    pairs: Pairs
+    descriptors: StoredDescriptors
+    x_e: tuple  # scaled symmetry functions per element
+    labels: Dataset
+    weight_m: np.ndarray  # of each frame
+    offset_m: np.ndarray  # reference energies and labels: E_label - sum E0
+    n_m: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """Loss over a dataset as a function of the weights of a potential.
+
+    Made by `Objective.prepare`, which computes symmetry functions and their Jacobian once.
+    """
+
+    potential: object
+    chunks: tuple
+    scales: Scales
+    weights: tuple  # of energies, forces, stresses
+    n_residuals: int
+
+    @classmethod
+    def prepare(cls, potential, dataset, scales, weights=(1.0, 1.0, 1.0), config_type_weights=None, dtype=np.float32,
+                report=lambda done, of: None):
+        """Symmetry functions, Jacobian blocks and labels of a dataset.
+
+        Parameters
+        ----------
+        potential : Potential
+            Its symmetry functions, scalings, reference energies and architecture are used.
+        dataset : Dataset
+        scales : Scales
+        weights : tuple
+            Factors of the three parts of the loss; 0 leaves a part out.
+        config_type_weights : dict, optional
+            Factor for frames of a config_type, 1 by default.
+        dtype : numpy dtype
+            Of the stored Jacobian; sums are float64, so that the gradient is exact for the Jacobian that is stored.
+        report : function
+            Called with the number of frames done and their total.
+        """
+        factors = dict(config_type_weights or {})
+        unknown = set(factors) - set(dataset.config_type_m)
+        if unknown:
+            raise ValueError(f"weights are given for config_type {', '.join(sorted(unknown))}, which no frame has; "
+                             f"there are {', '.join(sorted(set(dataset.config_type_m)))}")
+        chunks = []
+        for first, last in batches(dataset.n_atoms_m, ATOMS_IN_CHUNK):
+            labels = dataset.subset(np.arange(first, last))
+            pairs = Pairs.from_atoms(list(labels.atoms), potential.cutoff)
+            descriptors = potential.symmetry_functions.describe(pairs).stored(dtype)
+            x_e = tuple(scaling.apply(G) for scaling, G in zip(potential.scalings, descriptors.values))
+            E0_m = [sum(potential.reference_energies[symbol] for symbol in atoms.symbols) for atoms in labels.atoms]
+            weight_m = np.array([factors.get(kind, 1.0) for kind in labels.config_type_m])
+            chunks.append(Chunk(pairs, descriptors, x_e, labels, weight_m, labels.energy_m - E0_m, labels.n_atoms_m))
+            report(last, len(dataset))
+        counts = (dataset.has_energy_m.sum(), 3 * dataset.n_atoms_m[dataset.has_forces_m].sum(), 6 * dataset.has_stress_m.sum())
+        n = sum(int(count) for count, weight in zip(counts, weights) if weight > 0.0)
+        return cls(potential, tuple(chunks), scales, tuple(weights), max(n, 1))
+
+    def loss_and_gradient(self, theta):
+        """L and dL/dtheta."""
+        loss, gradient, _ = self.evaluate(theta)
+        return loss, gradient
+
+    def evaluate(self, theta):
+        """L, dL/dtheta and the `Rmse` at these weights."""
+        potential = self.potential.with_weights(np.ascontiguousarray(theta))
+        loss, gradient, sums = 0.0, np.zeros_like(theta), np.zeros((3, 2))
+        for chunk in self.chunks:
+            e_bar_m, F_bar, W_bar, squares, part = self._residuals(potential, chunk)
+            loss, sums = loss + squares, sums + part
+            r_dot = chunk.pairs.pushforward(-F_bar, W_bar)
+            G_dot = chunk.descriptors.pushforward(r_dot)
+            e_bar_a, pieces = e_bar_m[chunk.pairs.structure_a], []
+            for atoms, x, g_dot, scaling, network in zip(chunk.descriptors.layout.atoms_e, chunk.x_e, G_dot,
+                                                         potential.scalings, potential.networks):
+                pieces.append(network.weight_gradient(x, e_bar_a[atoms], scaling.pushforward(g_dot)))
+            gradient += np.concatenate(pieces)
+        l2 = self.scales.l2
+        return (loss / self.n_residuals + l2 * (theta @ theta), gradient / self.n_residuals + 2.0 * l2 * theta, rmse(sums))
+
+    def loss_and_errors(self, theta):
+        """L without the part of l2, and the `Rmse`: what validation looks at."""
+        potential = self.potential.with_weights(np.ascontiguousarray(theta))
+        parts = [self._residuals(potential, chunk)[-2:] for chunk in self.chunks]
+        return sum(loss for loss, _ in parts) / self.n_residuals, rmse(sum(sums for _, sums in parts))
+
+    @property
+    def memory(self):
+        """Bytes of the stored Jacobian."""
+        return sum(chunk.descriptors.J.nbytes for chunk in self.chunks)
+
+    def _residuals(self, potential, chunk):
+        """Slopes of the loss in energies, forces and virials, its value, and sums of squares and counts per kind."""
+        pairs, descriptors, labels = chunk.pairs, chunk.descriptors, chunk.labels
+        e_a, dE_dG = np.empty(pairs.n_atoms), []
+        for atoms, x, scaling, network in zip(descriptors.layout.atoms_e, chunk.x_e, potential.scalings, potential.networks):
+            e_a[atoms], dE_dx = network.energy_and_slope(x)
+            dE_dG.append(scaling.pullback(dE_dx))
+        forces, virial = pairs.pullback(descriptors.pullback(tuple(dE_dG)))
+        energy = np.bincount(pairs.structure_a, e_a, minlength=pairs.n_structures)
+
+        volume = np.where(labels.has_stress_m, pairs.volume_m, 1.0)
+        has_a = labels.has_forces_m[pairs.structure_a]
+        dE = np.where(labels.has_energy_m, (energy - chunk.offset_m) / chunk.n_m, 0.0)
+        dF = np.where(has_a[:, None], forces - labels.forces_ac, 0.0)
+        dS = np.where(labels.has_stress_m[:, None], stress_voigt(virial, volume) - labels.stress_mv, 0.0)
+
+        (w_E, w_F, w_S), scales = self.weights, self.scales
+        w_m, w_a = chunk.weight_m, chunk.weight_m[pairs.structure_a]
+        bar_E = w_E * w_m * dE / scales.energy**2
+        bar_F = (w_F / scales.forces**2) * w_a[:, None] * dF
+        bar_S = (w_S / scales.stress**2) * w_m[:, None] * dS
+        loss = bar_E @ dE + np.vdot(bar_F, dF) + np.vdot(bar_S, dS)
+        W_bar = (bar_S / volume[:, None])[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]  # transpose of stress_voigt: a shear
+        W_bar[:, [0, 1, 2], [0, 1, 2]] *= 2.0                                     # component is the mean of two
+        sums = np.array([[dE @ dE, labels.has_energy_m.sum()], [np.vdot(dF, dF), 3 * has_a.sum()],
+                         [np.vdot(dS, dS), 6 * labels.has_stress_m.sum()]])
+        return 2.0 * bar_E / chunk.n_m, 2.0 * bar_F, W_bar, loss, sums
+
+
+def rmse(sums):
+    """Root mean squares from rows of (sum of squares, count)."""
+    return Rmse(*np.sqrt(sums[:, 0] / np.maximum(sums[:, 1], 1)))

@@ -1,0 +1,163 @@
+"""What the tests share: fresh machine code, systems that hurt, a set of functions that hurts, and differences.
+
+Numba stamps compiled code with the file of the kernel only. After an edit of a formula, which kernels inline from
+another file, a warm cache would run the formula of yesterday. Hence tests compile into a folder named by a digest of
+all sources, unless NUMBA_CACHE_DIR is set.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+SOURCES = Path(__file__).parent.parent / "bpnumba"
+A_DAY = 24 * 3600
+
+
+def pytest_configure(config):
+    """Choose the folder of machine code, before anything imports Numba, and drop those of another day."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.rglob("*.py")):
+        digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes() + b"\0")
+    cache, name = getattr(config, "cache", None), f"numba-{digest.hexdigest()[:16]}"
+    folder = cache.mkdir(name) if cache else Path(tempfile.mkdtemp(prefix="bpnumba-"))
+    for old in folder.parent.glob("numba-*"):
+        if old != folder and time.time() - old.stat().st_mtime > A_DAY:
+            shutil.rmtree(old, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    if "numba" in sys.modules:  # a plugin was faster
+        sys.modules["numba"].config.reload_config()
+
+
+# ---- systems that hurt ----
+
+RADII = (3.0, 3.7, 4.2)
+"""Cutoff radii in Angstrom that the fixture `functions` uses; no distance in a system is near one of them, because
+differences go wrong where a second derivative jumps (cosine, poly1)."""
+
+CELL = np.array([[2.9, 0.2, 0.4], [0.5, 3.3, -0.3], [0.6, -0.7, 3.1]])  # triclinic, smaller than the largest radius
+MIRROR = np.diag([1.0, 1.0, -1.0])
+
+
+def scattered(random, symbols, cell, pbc, outside=0):
+    """Atoms anywhere in the cell, or up to `outside` cells beyond it."""
+    fraction = random.uniform(0, 1, (len(symbols), 3)) + random.integers(-outside, outside + 1, (len(symbols), 3))
+    return Atoms(symbols, fraction @ cell, cell=cell, pbc=pbc)
+
+
+def tiny(random):
+    """One atom among its images: the cell is less than a third of the cutoff."""
+    return Atoms("C", cell=1.38 * np.eye(3) + random.uniform(-0.04, 0.04, (3, 3)), pbc=True)
+
+
+def isolated(random):
+    """A molecule, and an atom that nobody sees."""
+    atoms = scattered(random, ["O", "H", "H", "C"], 2.5 * np.eye(3), False)
+    return atoms + Atoms("O", [[30.0, 0.0, 0.0]])
+
+
+def straight(random):
+    """CO2 along an axis and an image of it: cosines of exactly 1 and -1."""
+    return Atoms("CO2", [[0, 0, 0], [0, 0, 1.2], [0, 0, -1.2]], cell=[9, 9, random.uniform(3.8, 4.1)], pbc=[0, 0, 1])
+
+
+SYSTEMS = {
+    "cell a third of the cutoff": tiny,
+    "triclinic": lambda random: scattered(random, ["H", "C", "O"], CELL, True),
+    "left-handed": lambda random: scattered(random, ["O", "C", "C"], CELL @ MIRROR, True),
+    "slab": lambda random: scattered(random, ["H", "O", "H", "O"], CELL, [True, False, True]),
+    "wire": lambda random: scattered(random, ["C", "H", "O", "O"], CELL, [False, True, False]),
+    "atoms outside the cell": lambda random: scattered(random, ["C", "O", "H"], CELL, True, outside=2),
+    "molecule": lambda random: scattered(random, ["C", "O", "H", "H", "C", "O"], 3 * np.eye(3), False),
+    "isolated atom": isolated,
+    "straight": straight,
+    "no neighbors": lambda random: Atoms("H"),
+}
+
+
+def well_placed(atoms):
+    """No two atoms on top of each other, and no distance within 0.004 Angstrom of a cutoff radius."""
+    distances = neighbor_list("d", atoms, max(RADII) + 0.1)
+    kinks = np.abs(distances[:, None] - RADII)
+    return distances.min(initial=np.inf) > 0.7 and kinks.min(initial=np.inf) > 0.004
+
+
+def placed(name):
+    """The system of the first seed that is well placed."""
+    for seed in range(10_000):
+        atoms = SYSTEMS[name](np.random.default_rng(seed))
+        if well_placed(atoms):
+            return atoms
+    raise AssertionError(f"no seed places the system {name!r} well")
+
+
+@pytest.fixture(scope="session")
+def systems():
+    """All of them by name."""
+    return {name: placed(name) for name in SYSTEMS}
+
+
+@pytest.fixture(params=SYSTEMS)
+def atoms(request, systems):
+    """Each of them, with elements among H, C and O."""
+    return systems[request.param].copy()
+
+
+# ---- a set of functions that hurts ----
+
+
+@pytest.fixture(scope="session")
+def functions():
+    """Radii, cutoff functions, kinds, shifts and powers mixed, shared and unshared pair factors, in no useful order."""
+    from bpnumba.symmetry import G1, G2, G4, G5, SymmetryFunctions
+
+    first, second, third = RADII
+    return SymmetryFunctions.from_functions([
+        G4("C", "O", "H", 0.2, 4, 1, first, rs=0.5, cutoff="tanh"),
+        G1("H", "O", third, "cosine"),
+        G2("H", "H", 0.5, 0.0, first, "tanh"),
+        G2("C", "O", 0.2, 0.5, first, "tanh"),  # shares its pair factor with angular functions of C
+        G2("H", "C", 2.0, 1.1, second, "poly2"),
+        G2("H", "C", 2.0, 1.1, second, "exp"),  # differs from the one before by its cutoff function only
+        G5("H", "O", "O", 0.1, 2.5, -1, first, rs=0.8, cutoff="poly3"),
+        G4("H", "C", "O", 0.05, 1, 1, second),
+        G5("H", "H", "C", 0.05, 2, 0.5, second),
+        G2("C", "C", 4.0, 1.4, third, "poly1"),
+        G2("C", "C", 4.0, 1.4, first, "poly1"),
+        G2("C", "H", 0.0, 0.0, second, "poly4"),
+        G4("C", "H", "O", 0.2, 1, -1, first, rs=0.5, cutoff="tanh"),
+        G4("C", "C", "C", 0.05, 1.5, 1, second, cutoff="exp"),
+        G4("C", "C", "C", 0.05, 1, -1, first, cutoff="cosine"),
+        G5("C", "C", "C", 0.05, 16, 1, first, cutoff="cosine"),
+        G5("C", "C", "O", 0.3, 3, -1, third, rs=1.0, cutoff="cosine"),
+        G4("C", "O", "O", 0.01, 1, 1, third, cutoff="poly4"),
+        G5("C", "H", "H", 0.3, 1, 1, third),
+        G2("O", "H", 1.0, 0.3, second, "poly3"),
+        G4("O", "O", "O", 0.02, 1, 1, third, cutoff="poly1"),
+        G5("O", "O", "O", 0.02, 2, -1, third, cutoff="poly1"),
+        G5("O", "H", "C", 0.1, 4, -1, first, cutoff="exp"),
+        G4("O", "H", "H", 0.1, 1, 1, first, cutoff="exp"),
+    ])  # fmt: skip
+
+
+# ---- differences ----
+
+
+@pytest.fixture(scope="session")
+def difference():
+    """The derivative at 0 of a function of one number, by central differences of fourth order."""
+
+    def of(f, h=2e-4):
+        return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
+
+    return of

@@ -1,0 +1,133 @@
+"""Checkpoints: the newest intact one of the same fit, or an error that says why not."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bpnumba.io import archive
+from bpnumba.training import checkpoint
+from bpnumba.training.checkpoint import Fingerprint, State
+from bpnumba.training.progress import History, Row
+
+SETTINGS = {"seed": 1, "hidden": (15, 15), "l2": np.float64(0.1)}
+FINGERPRINT = Fingerprint(SETTINGS, {"training": "ab", "validation": "cd"})
+
+
+def state_at(iteration):
+    rng = np.random.default_rng(iteration)
+    return State(
+        iteration=iteration,
+        theta=rng.normal(size=9),
+        best_theta=rng.normal(size=9),
+        best_iteration=iteration - 1,
+        best_score=float("inf"),
+        history=History([Row(i, 1.0 / (i + 1), train=(0.1, 0.2, 0.3)) for i in range(iteration)]),
+        random_state=rng.bit_generator.state,
+        optimizer={"center": rng.normal(size=9), "factor": rng.normal(size=(9, 9))},
+    )
+
+
+def test_round_trip(tmp_path):
+    state = state_at(3)
+    checkpoint.save(tmp_path / "c.npz", state, FINGERPRINT)
+    loaded = checkpoint.load(tmp_path / "c.npz", FINGERPRINT)
+    assert (loaded.iteration, loaded.best_iteration, loaded.best_score) == (3, 2, float("inf"))
+    np.testing.assert_array_equal(loaded.theta, state.theta)
+    np.testing.assert_array_equal(loaded.best_theta, state.best_theta)
+    np.testing.assert_array_equal(loaded.history.as_array(), state.history.as_array())
+    assert loaded.optimizer.keys() == {"center", "factor"}
+    np.testing.assert_array_equal(loaded.optimizer["factor"], state.optimizer["factor"])
+
+
+def test_random_numbers_go_on(tmp_path):
+    rng = np.random.default_rng(0)
+    rng.normal(size=5)
+    checkpoint.save(tmp_path / "c.npz", replace(state_at(1), random_state=rng.bit_generator.state), FINGERPRINT)
+    again = np.random.default_rng(7)
+    again.bit_generator.state = checkpoint.load(tmp_path / "c.npz", FINGERPRINT).random_state
+    assert again.normal() == rng.normal()
+
+
+def test_corrupt_newest_falls_back(tmp_path):
+    path = tmp_path / "c.npz"
+    checkpoint.save(path, state_at(10), FINGERPRINT)
+    checkpoint.save(path, state_at(20), FINGERPRINT)
+    assert checkpoint.load(path, FINGERPRINT).iteration == 20
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.warns(UserWarning, match=r"c\.npz: .*continues from the checkpoint before.*c\.npz\.previous"):
+        assert checkpoint.load(path, FINGERPRINT).iteration == 10
+    path.unlink()  # killed between the two renames of a save
+    with pytest.warns(UserWarning, match="is missing"):
+        assert checkpoint.load(path, FINGERPRINT).iteration == 10
+
+
+def test_both_corrupt_or_none(tmp_path):
+    path = tmp_path / "c.npz"
+    with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
+        checkpoint.load(path, FINGERPRINT)
+    for iteration in (1, 2):
+        checkpoint.save(path, state_at(iteration), FINGERPRINT)
+    for name in ("c.npz", "c.npz.previous"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no checkpoint is intact: .*c\.npz: .*c\.npz\.previous: "):
+        checkpoint.load(path, FINGERPRINT)
+
+
+def test_model_file_is_no_checkpoint(tmp_path):
+    archive.write(tmp_path / "si.npz", "bpnumba model", {}, {})
+    with pytest.raises(ValueError, match="holds a bpnumba model, not a bpnumba checkpoint"):
+        checkpoint.load(tmp_path / "si.npz", FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "message"),
+    [
+        ({"seed": 2}, {}, r"setting seed \(1 there, 2 here\)"),
+        ({"hidden": (10,)}, {}, r"setting hidden \(\[15, 15\] there, \[10\] here\)"),
+        ({"cutoff": 5.0}, {}, r"setting cutoff \(None there, 5.0 here\)"),
+        ({}, {"training": "xy"}, "different are: training data"),
+        ({"l2": 1.0}, {"validation": "xy"}, r"setting l2 \(0.1 there, 1.0 here\), validation data"),
+    ],
+)
+def test_other_fit_is_refused_and_the_difference_named(tmp_path, settings, data, message):
+    checkpoint.save(tmp_path / "c.npz", state_at(1), FINGERPRINT)
+    other = Fingerprint({**FINGERPRINT.settings, **settings}, {**FINGERPRINT.data, **data})
+    with pytest.raises(ValueError, match=f"c.npz: belongs to another fit.*{message}"):
+        checkpoint.load(tmp_path / "c.npz", other)
+
+
+def test_fingerprint_does_not_care_for_order_or_tuples():
+    same = Fingerprint({"l2": 0.1, "hidden": [15, 15], "seed": 1}, {"validation": "cd", "training": "ab"})
+    assert same.sha256 == FINGERPRINT.sha256
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_full_disk_leaves_the_last_checkpoint_intact(tmp_path, monkeypatch, function):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "c.npz"
+    for iteration in (1, 2):
+        checkpoint.save(path, state_at(iteration), FINGERPRINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, full)
+        with pytest.raises(OSError, match="No space left on device"):
+            checkpoint.save(path, state_at(3), FINGERPRINT)
+    assert checkpoint.load(path, FINGERPRINT).iteration == 2
+    assert checkpoint.load(tmp_path / "c.npz.previous", FINGERPRINT).iteration == 1
+    assert sorted(os.listdir(tmp_path)) == ["c.npz", "c.npz.previous"]
+
+
+def test_read_only_disk_leaves_the_last_checkpoint_intact(tmp_path, monkeypatch):
+    def read_only(name, mode):
+        raise PermissionError(13, "Permission denied", name)
+
+    checkpoint.save(tmp_path / "c.npz", state_at(1), FINGERPRINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "open", read_only, raising=False)  # permissions would not stop root
+        with pytest.raises(PermissionError, match="could not be written"):
+            checkpoint.save(tmp_path / "c.npz", state_at(2), FINGERPRINT)
+    assert checkpoint.load(tmp_path / "c.npz", FINGERPRINT).iteration == 1
+    assert os.listdir(tmp_path) == ["c.npz"]
