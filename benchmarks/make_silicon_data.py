@@ -581,6 +581,8 @@ def main():
     parser.add_argument('--frames-dir', type=Path, default=Path('silicon_frames'))
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--seed', type=int, default=20)
+    parser.add_argument('--small-first', action='store_true',
+                        help='by cell volume instead of the shuffled order')
     parser.add_argument('--list', action='store_true', help='only list the frames')
     parser.add_argument('--atom', action='store_true', help='only the isolated atom')
     parser.add_argument('--reference', action='store_true',
@@ -603,6 +605,8 @@ def main():
         isolated_atom(args.frames_dir)
     else:
         frames = build_frames(args.seed)
+        if args.small_first:
+            frames.sort(key=lambda frame: frame[2].get_volume())
         if args.list:
             for name, kind, atoms, kpts in frames:
                 print(f'{name:22s} {len(atoms):3d} atoms  k {kpts}  '

@@ -63,10 +63,15 @@ def evaluate(model, data, json_path=None, plot=None, **options):
 
 def info(model):
     """What is in a model file."""
+    from bpnumba.evaluation import Errors
+
     potential = bpnumba.load(model)
-    print(potential)
-    print(f"\n{potential.symmetry_functions}")
-    print("\n" + "\n".join(["made with:", *_indented(potential.info)]))
+    training = dict(potential.info.get("training", {}))
+    errors = training.pop("errors", {})
+    print(f"{potential}\n\n{potential.symmetry_functions}\n")
+    print("\n".join(_indented({**potential.info, "training": training})))
+    for name, plain in errors.items():
+        print(f"\n{name} errors\n{Errors.from_json(plain)}")
 
 
 def demo(folder):
@@ -164,7 +169,7 @@ def _named_number(text):
         raise argparse.ArgumentTypeError(f"{number!r} in {text!r} is not a number") from None
 
 
-def _indented(entries, depth=1):
+def _indented(entries, depth=0):
     """Lines of a nested dictionary."""
     lines, margin = [], "   " * depth
     for name, value in entries.items():

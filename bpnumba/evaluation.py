@@ -78,6 +78,13 @@ class Errors:
             "worst": {kind: {"frame": frame, "error": error} for kind, (frame, error) in self.worst.items()},
         }
 
+    @classmethod
+    def from_json(cls, plain):
+        """The inverse of `to_json`, for errors that a model file remembers."""
+        total = Row(*(plain[name] for name in Row._fields))
+        groups = {name: Row(*(row[field] for field in Row._fields)) for name, row in plain["by_config_type"].items()}
+        return cls(total, groups, {kind: (worst["frame"], worst["error"]) for kind, worst in plain["worst"].items()})
+
     def __str__(self):
         groups = {"all": self.total}
         if len(self.by_config_type) > 1:

@@ -138,6 +138,8 @@ def functions():
         G4("C", "H", "O", 0.2, 1, -1, first, rs=0.5, cutoff="tanh"),
         G4("C", "C", "C", 0.05, 1.5, 1, second, cutoff="exp"),
         G4("C", "C", "C", 0.05, 1, -1, first, cutoff="cosine"),
+        G4("C", "C", "C", 0.3, 2, 1, first, cutoff="tanh"),  # the cutoff function of r_jk changes, its radius does not
+        G4("C", "C", "C", 0.6, 1, 1, first, cutoff="tanh"),  # and here neither
         G5("C", "C", "C", 0.05, 16, 1, first, cutoff="cosine"),
         G5("C", "C", "O", 0.3, 3, -1, third, rs=1.0, cutoff="cosine"),
         G4("C", "O", "O", 0.01, 1, 1, third, cutoff="poly4"),

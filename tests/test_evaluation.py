@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.io import write
 
 from bpnumba import Keys, Potential, SymmetryFunctions, evaluate
+from bpnumba.evaluation import Errors
 from bpnumba.training.dataset import read
 from bpnumba.units import GPA
 
@@ -66,6 +67,7 @@ def test_json(potential):
     plain = json.loads(json.dumps(errors.to_json(), allow_nan=False))
     assert {"energy_rmse_mev_per_atom", "energy_mae_mev_per_atom", "forces_rmse_ev_per_angstrom", "stress_rmse_gpa",
             "forces_mae_ev_per_angstrom", "stress_mae_gpa", "by_config_type", "worst"} < set(plain)  # fmt: skip
+    assert Errors.from_json(plain) == errors
     assert plain["energy_mae_mev_per_atom"] == pytest.approx(50.0)
     assert plain["forces_rmse_ev_per_angstrom"] is None
     assert plain["by_config_type"]["a"]["energy_mae_mev_per_atom"] == pytest.approx(100.0)
@@ -73,7 +75,9 @@ def test_json(potential):
 
 
 def test_table(potential):
-    text = str(evaluate(potential, [frame(potential, "cold", energy=0.008, forces=0.1), frame(potential, "hot", energy=0)]))
+    text = str(evaluate(potential, [
+        frame(potential, "cold", energy=0.008, forces=0.1), frame(potential, "hot", energy=0, seed=1),
+    ]))  # fmt: skip
     lines = text.splitlines()
     assert lines[0].split() == ["energy", "(meV/atom)", "forces", "(eV/A)", "stress", "(GPa)"]
     assert lines[2].split() == ["all", "2", "0.71", "0.50", "0.1000", "0.1000", "-", "-"]

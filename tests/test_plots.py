@@ -50,7 +50,8 @@ def test_parity(potential, tmp_path):
 
 
 def test_learning_curves(tmp_path):
-    rows = [Row(i, 3.0 / (i + 1), (0.01, 0.2, 0.001), (0.02, 0.3, 0.002) if i % 10 == 0 else NONE, i) for i in range(50)]
+    train, valid = (0.01, 0.2, 0.001), (0.02, 0.3, 0.002)
+    rows = [Row(i, 3.0 / (i + 1), train, valid if i % 10 == 0 else NONE, i) for i in range(50)]
     plots.learning_curves(History(rows), tmp_path / "full.png")
     plots.learning_curves(History([Row(0, 1.0, (0.01, 0.0, 0.0))]), tmp_path / "short.png")
     plots.learning_curves(History(), tmp_path / "empty.png")

@@ -280,7 +280,7 @@ def test_a_tetrahedron_by_hand():
 
 def test_the_text_of_a_set_has_a_row_per_function(functions):
     lines = str(functions).splitlines()
-    assert lines[0] == repr(functions) == "SymmetryFunctions(H: 7, C: 12, O: 5; cutoff 4.2 Angstrom)"
+    assert lines[0] == repr(functions) == "SymmetryFunctions(H: 7, C: 14, O: 5; cutoff 4.2 Angstrom)"
     rows = [line for line in lines if line[:3].strip().isdigit()]
     assert len(rows) == len(functions.functions)
     for line, row in zip(rows, functions.functions, strict=True):

@@ -332,14 +332,14 @@ class Run:
         if not self.check.chunks:
             state = replace(state, best_theta=state.theta, best_iteration=iteration, best_score=loss)
         elif iteration % VALIDATE_EVERY == 0 or iteration == self.settings.max_iterations:
-            score, valid = self.check.loss_and_errors(theta)
+            score, valid = self.check.validate(theta)
             if score < state.best_score:
                 state = replace(state, best_theta=state.theta, best_iteration=iteration, best_score=score)
         row = Row(iteration, loss, tuple(errors), tuple(valid), time.perf_counter() - self.start)
         state.history.append(row)
         self.state = state
         self.progress.update(row)
-        if self.path is not None and iteration % self.settings.checkpoint_every == 0:
+        if self.path is not None and iteration and iteration % self.settings.checkpoint_every == 0:
             checkpoint.save(self.path, state, self.fingerprint)
         if iteration - state.best_iteration >= self.settings.patience:
             self.stopped = f"no better validation error for {self.settings.patience} iterations"

@@ -19,6 +19,7 @@ from bpnumba.pairs import Pairs, stress_voigt
 from bpnumba.potential import batches
 from bpnumba.training.dataset import Dataset
 
+VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 ATOMS_IN_CHUNK = 1024  # pair gradients of one chunk stay in the cache
 
 
@@ -130,8 +131,9 @@ class Objective:
         potential = self.potential.with_weights(np.ascontiguousarray(theta))
         loss, gradient, sums = 0.0, np.zeros_like(theta), np.zeros((3, 2))
         for chunk in self.chunks:
-            e_bar_m, F_bar, W_bar, squares, part = self._residuals(potential, chunk)
-            loss, sums = loss + squares, sums + part
+            bars, residuals, part = self._residuals(potential, chunk)
+            e_bar_m, F_bar, W_bar = bars
+            loss, sums = loss + sum(np.vdot(r, r) for r in residuals), sums + part
             r_dot = chunk.pairs.pushforward(-F_bar, W_bar)
             G_dot = chunk.descriptors.pushforward(r_dot)
             e_bar_a, pieces = e_bar_m[chunk.pairs.structure_a], []
@@ -142,11 +144,19 @@ class Objective:
         l2 = self.scales.l2
         return (loss / self.n_residuals + l2 * (theta @ theta), gradient / self.n_residuals + 2.0 * l2 * theta, rmse(sums))
 
-    def loss_and_errors(self, theta):
-        """L without the part of l2, and the `Rmse`: what validation looks at."""
+    def validate(self, theta):
+        """Robust loss and `Rmse` for validation: 1/N sum log(1 + r^2) over the residuals r of the loss.
+
+        With the logarithm (the Lorentzian of robust statistics) a frame far outside of the training data, of which
+        nobody expects much, does not decide which weights are best for all others.  W. H. Press et al., Numerical
+        Recipes, section 15.7.
+        """
         potential = self.potential.with_weights(np.ascontiguousarray(theta))
-        parts = [self._residuals(potential, chunk)[-2:] for chunk in self.chunks]
-        return sum(loss for loss, _ in parts) / self.n_residuals, rmse(sum(sums for _, sums in parts))
+        loss, sums = 0.0, np.zeros((3, 2))
+        for chunk in self.chunks:
+            _, residuals, part = self._residuals(potential, chunk)
+            loss, sums = loss + sum(np.log1p(r * r).sum() for r in residuals), sums + part
+        return loss / self.n_residuals, rmse(sums)
 
     @property
     def memory(self):
@@ -154,7 +164,8 @@ class Objective:
         return sum(chunk.descriptors.J.nbytes for chunk in self.chunks)
 
     def _residuals(self, potential, chunk):
-        """Slopes of the loss in energies, forces and virials, its value, and sums of squares and counts per kind."""
+        """Per kind (energies, forces, stresses or virials): slope of the sum of squares of the residuals, the residuals
+        in units of noise, sums of squared errors and counts."""
         pairs, descriptors, labels = chunk.pairs, chunk.descriptors, chunk.labels
         e_a, dE_dG = np.empty(pairs.n_atoms), []
         for atoms, x, scaling, network in zip(descriptors.layout.atoms_e, chunk.x_e, potential.scalings, potential.networks):
@@ -169,17 +180,14 @@ class Objective:
         dF = np.where(has_a[:, None], forces - labels.forces_ac, 0.0)
         dS = np.where(labels.has_stress_m[:, None], stress_voigt(virial, volume) - labels.stress_mv, 0.0)
 
-        (w_E, w_F, w_S), scales = self.weights, self.scales
-        w_m, w_a = chunk.weight_m, chunk.weight_m[pairs.structure_a]
-        bar_E = w_E * w_m * dE / scales.energy**2
-        bar_F = (w_F / scales.forces**2) * w_a[:, None] * dF
-        bar_S = (w_S / scales.stress**2) * w_m[:, None] * dS
-        loss = bar_E @ dE + np.vdot(bar_F, dF) + np.vdot(bar_S, dS)
-        W_bar = (bar_S / volume[:, None])[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]  # transpose of stress_voigt: a shear
-        W_bar[:, [0, 1, 2], [0, 1, 2]] *= 2.0                                     # component is the mean of two
+        w_m, w_a = np.sqrt(chunk.weight_m), np.sqrt(chunk.weight_m[pairs.structure_a])
+        u_E, u_F, u_S = (np.sqrt(weight) / scale for weight, scale in zip(self.weights, self.scales))
+        r_E, r_F, r_S = u_E * w_m * dE, u_F * w_a[:, None] * dF, u_S * w_m[:, None] * dS
+        W_bar = (2.0 * u_S * w_m[:, None] * r_S / volume[:, None])[:, VOIGT]  # transpose of stress_voigt, where a
+        W_bar[:, ~np.eye(3, dtype=bool)] *= 0.5                               # shear component is the mean of two
         sums = np.array([[dE @ dE, labels.has_energy_m.sum()], [np.vdot(dF, dF), 3 * has_a.sum()],
                          [np.vdot(dS, dS), 6 * labels.has_stress_m.sum()]])
-        return 2.0 * bar_E / chunk.n_m, 2.0 * bar_F, W_bar, loss, sums
+        return (2.0 * u_E * w_m * r_E / chunk.n_m, 2.0 * u_F * w_a[:, None] * r_F, W_bar), (r_E, r_F, r_S), sums
 
 
 def rmse(sums):

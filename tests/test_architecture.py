@@ -1,0 +1,136 @@
+"""The house is built as `docs/design.md` says: read from the syntax trees of all files."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "bpnumba").rglob("*.py"))
+
+FLOORS = (
+    {"bpnumba", "units"},
+    {"formulas", *(f"formulas.{name}" for name in ("numbers", "cutoff", "radial", "angular", "tape"))},
+    {"kernels", "kernels.neighbors", "kernels.table", "kernels.cpu", "kernels.stored", "selection"},
+    {"pairs", "descriptors", "symmetry", "scaling", "network", "reference_energies"},
+    {"potential", "io", "io.archive", "io.model_file"},
+    {"training", *(f"training.{name}" for name in ("labels", "plausibility", "dataset", "objective", "progress",
+                                                   "checkpoint", "fit")),
+     "calculator", "evaluation", "elasticity", "plots", "demo", "cli", "__main__"},
+)  # fmt: skip
+"""From the ground up; a module imports from floors below, and on its own floor only as ALLOWED says."""
+
+ALLOWED = {
+    "formulas.cutoff": {"formulas.numbers"},
+    "formulas.radial": {"formulas.numbers", "formulas.cutoff"},
+    "formulas.angular": {"formulas.numbers"},
+    "formulas.tape": {"formulas.numbers", "formulas.cutoff", "formulas.radial", "formulas.angular"},
+    "selection": {"kernels.table"},
+    "kernels.cpu": {"kernels.table"},
+    "kernels.stored": {"kernels.table", "kernels.cpu"},
+    "descriptors": {"pairs"},
+    "symmetry": {"pairs", "descriptors"},
+    "io.model_file": {"potential", "io.archive"},
+    "training.dataset": {"training.labels", "training.plausibility"},
+    "training.objective": {"training.dataset"},
+    "training.checkpoint": {"training.progress"},
+    "evaluation": {"training.dataset"},
+    "plots": {"evaluation"},
+    "training.fit": {"training.dataset", "training.objective", "training.progress", "training.checkpoint", "evaluation",
+                     "plots"},
+    "demo": {"training.dataset", "training.fit", "calculator", "evaluation", "elasticity", "plots"},
+    "cli": {"training.dataset", "evaluation", "plots", "demo"},
+    "__main__": {"cli"},
+}  # fmt: skip
+
+FORBIDDEN_NAMES = re.compile(r"utils?|core|base|common|misc|helpers?|managers?")
+
+
+def name_of(path):
+    """Module name without the package: bpnumba/io/archive.py -> io.archive."""
+    parts = path.relative_to(ROOT / "bpnumba").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "bpnumba"
+
+
+NAMES = {name_of(path): path for path in FILES}
+
+
+def imported(path):
+    """Absolute names of all modules that a file imports anywhere, `from a import b` as a.b too."""
+    package = ["bpnumba", *path.relative_to(ROOT / "bpnumba").parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def rooms(path):
+    """Modules of bpnumba that a file imports; a package counts only if nothing inside of it is meant."""
+    found = {name.removeprefix("bpnumba.") for name in imported(path) if name.split(".")[0] == "bpnumba"} & set(NAMES)
+    return {name for name in found if not any(other.startswith(f"{name}.") for other in found)} - {name_of(path)}
+
+
+def floor(name):
+    return next(number for number, names in enumerate(FLOORS) if name in names)
+
+
+def test_every_module_has_a_floor():
+    assert set(NAMES) <= set().union(*FLOORS)
+    assert sum(map(len, FLOORS)) == len(set().union(*FLOORS))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_run_downwards(name):
+    for other in rooms(NAMES[name]) - {"bpnumba"}:
+        down, allowed = floor(other) < floor(name), other in ALLOWED.get(name, ())
+        assert down or allowed, f"{name} (floor {floor(name)}) imports {other} (floor {floor(other)})"
+
+
+def test_what_is_allowed_goes_round_nowhere():
+    """The permissions on one floor are an order: no module reaches itself."""
+
+    def reach(name, seen=()):
+        assert name not in seen, f"{' -> '.join([*seen, name])}"
+        for other in ALLOWED.get(name, ()):
+            reach(other, (*seen, name))
+
+    for name in ALLOWED:
+        reach(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_heavy_packages_are_where_they_belong(name):
+    roots = {module.split(".")[0] for module in imported(NAMES[name])}
+    assert "matplotlib" not in roots or name == "plots"
+    assert not [module for module in imported(NAMES[name]) if module.startswith("numba.cuda")]
+    assert not roots & {"torch", "jax", "tensorflow", "pickle", "dill"}
+
+
+def test_matplotlib_is_imported_only_inside_functions():
+    for node in ast.parse(NAMES["plots"].read_text()).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert "matplotlib" not in ast.unparse(node)
+
+
+@pytest.mark.parametrize("name", sorted(FLOORS[1]))
+def test_formulas_know_only_numbers(name):
+    for module in imported(NAMES[name]):
+        assert module.startswith(("math", "numba.extending", "bpnumba.formulas")), f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_room_for_everything(name):
+    for part in name.split("."):
+        assert not FORBIDDEN_NAMES.fullmatch(part)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_runs_text(name):
+    for node in ast.walk(ast.parse(NAMES[name].read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"eval", "exec"}

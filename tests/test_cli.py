@@ -1,0 +1,141 @@
+"""The command line: each command, and what happens to those who ask for the impossible."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+import bpnumba
+from bpnumba import cli
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model file and a few labelled frames."""
+    folder, frames = tmp_path_factory.mktemp("cli"), []
+    for seed in range(6):
+        atoms = bulk("Si", cubic=True)
+        atoms.rattle(0.1, seed=seed)
+        frames.append(atoms)
+    functions = bpnumba.SymmetryFunctions(["Si"], 4.0, g2_params=[[0.1, 0.0], [0.5, 2.0]], g4_params=[[0.01, 1, 1]])
+    potential = bpnumba.Potential.untrained(functions, frames, hidden=(4,), reference_energies={"Si": -5.0})
+    prediction = potential.evaluate(frames)
+    for m, atoms in enumerate(frames):
+        atoms.info |= {"dft_energy": prediction.energy_m[m] - 0.8, "config_type": "cold" if m < 4 else "hot"}
+        atoms.info["REF_stress"] = prediction.stress_mv[m]
+        atoms.arrays["REF_forces"] = prediction.forces_ac[8 * m : 8 * m + 8] + 0.1
+    write(folder / "data.xyz", frames, format="extxyz")
+    errors = bpnumba.evaluate(potential, frames, bpnumba.Keys(energy="dft_energy")).to_json()
+    info = {"training": {"iterations": 77, "settings": {"l2": 1e-4}, "errors": {"training": errors}}}
+    bpnumba.save(dataclasses.replace(potential, info=info), folder / "si.npz")
+    return folder
+
+
+def test_evaluate(folder, capsys):
+    found = cli.main(["evaluate", str(folder / "si.npz"), str(folder / "data.xyz"), "--energy-key", "dft_energy",
+                      "--json", str(folder / "out.json"), "--plot", str(folder / "out.png")])  # fmt: skip
+    assert found == 0
+    text = capsys.readouterr().out
+    assert "labels: 6 energies, 48 force vectors, 6 stresses" in text
+    assert "worst energy: 100 meV/atom" in text
+    errors = json.loads((folder / "out.json").read_text())
+    assert errors["energy_rmse_mev_per_atom"] == pytest.approx(100.0, abs=1e-3)
+    assert errors["forces_rmse_ev_per_angstrom"] == pytest.approx(0.1, abs=1e-6)
+    assert errors["stress_rmse_gpa"] == pytest.approx(0.0, abs=1e-4)
+    assert errors["by_config_type"]["hot"]["n_energies"] == 2
+    assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_info(folder, capsys):
+    assert cli.main(["info", str(folder / "si.npz")]) == 0
+    text = capsys.readouterr().out
+    assert "Behler-Parrinello potential for Si, cutoff 4 Angstrom" in text
+    assert "E0 -5.000000 eV" in text
+    assert text.count("G2") == 2
+    assert "training:\n   iterations: 77\n   settings:\n      l2: 0.0001\n" in text
+    assert "training errors\n" in text
+    assert "worst energy: 100 meV/atom in frame" in text
+    assert f"numpy: {np.__version__}" in text
+
+
+def test_fit_passes_on_what_is_given_and_nothing_else(monkeypatch):
+    calls = []
+    monkeypatch.setitem(vars(bpnumba), "fit", lambda *given, **options: calls.append((given, options)))
+    assert cli.main(["fit", "a.xyz", "b.xyz"]) == 0
+    line = ("fit a.xyz --valid v.xyz --output si.npz --cutoff 5.5 --hidden 10 20 --seed 3 --forces-weight 0 "
+            "--l2 1e-3 --energy-key E --reference-energies Si=-5.4 C=-9 --config-type-weights liquid=0.5 --resume "
+            "--n-functions 9")  # fmt: skip
+    assert cli.main(line.split()) == 0
+    (train, first), (_, second) = calls
+    assert train == (["a.xyz", "b.xyz"],)
+    assert first == {"output": "model.npz", "keys": bpnumba.Keys()}
+    assert second == {
+        "valid": ["v.xyz"], "output": "si.npz", "cutoff": 5.5, "hidden": [10, 20], "seed": 3, "forces_weight": 0.0,
+        "l2": 1e-3, "keys": bpnumba.Keys(energy="E"), "reference_energies": {"Si": -5.4, "C": -9.0},
+        "config_type_weights": {"liquid": 0.5}, "resume": True, "n_functions": 9,
+    }  # fmt: skip
+
+
+def test_options_of_fit_are_settings_of_fit():
+    from bpnumba.training.fit import Settings
+
+    settings = {field.name for field in dataclasses.fields(Settings)}
+    options = {name.replace("-", "_") for name, _, _ in cli.FIT_OPTIONS}
+    assert settings - options == {"symmetry_functions", "hidden", "reference_energies", "keys", "config_type_weights"}
+    assert options < settings
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("info {folder}/none.npz", "{folder}/none.npz: No such file or directory"),
+    ("info {folder}/data.xyz", "{folder}/data.xyz: not a bpnumba model, or truncated"),
+    ("evaluate {folder}/si.npz {folder}/none.xyz", "{folder}/none.xyz: no such file"),
+    ("evaluate {folder}/si.npz {folder}/si.npz", "{folder}/si.npz: cannot be read as atomic structures"),
+    ("evaluate {folder}/si.npz {folder}/data.xyz --json {folder}/no/out.json", "{folder}/no/out.json: No such file"),
+    ("fit {folder}/none.xyz", "{folder}/none.xyz: no such file"),
+])  # fmt: skip
+def test_mistakes_end_with_one_line(folder, capsys, line, message):
+    assert cli.main(line.format(folder=folder).split()) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("bpnumba: error: " + message.format(folder=folder))
+    assert text.count("\n") == 1
+
+
+def test_faults_of_the_library_show_where(folder, monkeypatch):
+    def fault(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(vars(bpnumba), "load", fault)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["info", str(folder / "si.npz")])
+
+
+@pytest.mark.parametrize("line", ["", "nothing", "fit", "fit a.xyz --seed x", "fit a.xyz --reference-energies Si",
+                                  "fit a.xyz --config-type-weights a=b"])  # fmt: skip
+def test_wrong_usage(line, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(line.split())
+    assert caught.value.code == 2
+    assert "usage: bpnumba" in capsys.readouterr().err
+
+
+def test_warnings_are_one_line(folder, capsys, monkeypatch):
+    import warnings
+
+    monkeypatch.setitem(vars(bpnumba), "load", lambda path: warnings.warn("look here", stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(AttributeError):  # there is no potential to show
+            cli.main(["info", "x"])
+    assert capsys.readouterr().err == "bpnumba: warning: look here\n"
+
+
+def test_as_a_module():
+    run = [sys.executable, "-m", "bpnumba"]
+    assert subprocess.check_output([*run, "--version"], text=True) == f"bpnumba {bpnumba.__version__}\n"
+    done = subprocess.run([*run, "info", "none.npz"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "bpnumba: error: none.npz: No such file or directory\n")
