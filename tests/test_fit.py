@@ -35,7 +35,7 @@ def copper(n, seed=0):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("fit")
-    ase.io.write(path / "train.xyz", copper(30))
+    ase.io.write(path / "train.xyz", copper(60))
     ase.io.write(path / "valid.xyz", copper(6, seed=1))
     return path
 
@@ -62,7 +62,7 @@ def test_learns_energies_forces_and_stresses_of_unseen_frames(result):
 
 def test_tells_what_it_found_and_what_it_does_with_units(result):
     text = result[1]
-    for words in ("training: 30 frames, 120 atoms: Cu", "30 energies, 120 force vectors, 30 stresses", "validation: 6 frames",
+    for words in ("training: 60 frames, 240 atoms: Cu", "60 energies, 240 force vectors, 60 stresses", "validation: 6 frames",
                   "condition number", "reference energy Cu:", "eV (least squares)", "meV/atom", "meV/Angstrom", "GPa",
                   "iteration 50  loss", "ended: 150 iterations", "wrote "):
         assert words in text
