@@ -7,9 +7,10 @@ For every element and seed this runs, on one core, what a user would type:
     bpnumba fit Si_train.xyz.gz --output Si_1.npz --seed 1
     bpnumba evaluate Si_1.npz Si_test.xyz.gz --json Si_1.json
 
-and prints a table beside the published Behler-Parrinello potential.  The data lie in ``../shared`` beside the repository.
+and prints a table beside the published Behler-Parrinello potential.  The data lie in ``../shared``.
 Y. Zuo et al., J. Phys. Chem. A 124, 731 (2020).
 """
+
 import argparse
 import json
 import os
@@ -26,8 +27,12 @@ ONE_CORE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "M
 def bpnumba(*arguments):
     """Run the command; returns its wall and CPU time in seconds."""
     before, start = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "bpnumba", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL,
-                   env=os.environ | ONE_CORE)
+    subprocess.run(
+        [sys.executable, "-m", "bpnumba", *map(str, arguments)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | ONE_CORE,
+    )
     after = os.times()
     return time.perf_counter() - start, sum(after[2:4]) - sum(before[2:4])
 
@@ -39,7 +44,8 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("mlearn_models"))
     options = parser.parse_args()
     options.folder.mkdir(exist_ok=True)
-    print("| set | seed | energy (meV/atom) | forces (eV/Angstrom) | stress (GPa) | wall time (s) | CPU time (s) |\n|---|---|---|---|---|---|---|")
+    print("| set | seed | energy (meV/atom) | forces (eV/Angstrom) | stress (GPa) | wall time (s) | CPU time (s) |")
+    print("|---|---|---|---|---|---|---|")
     for element in options.elements:
         print(f"| {element} | published | {PUBLISHED[element][0]:.2f} | {PUBLISHED[element][1]:.3f} | - | - | - |")
         for seed in options.seeds:
@@ -47,8 +53,12 @@ def main():
             wall, cpu = bpnumba("fit", DATA / f"{element}_train.xyz.gz", "--output", model, "--seed", seed)
             bpnumba("evaluate", model, DATA / f"{element}_test.xyz.gz", "--json", model.with_suffix(".json"))
             errors = json.loads(model.with_suffix(".json").read_text())
-            print(f"| {element} | {seed} | {errors['energy_rmse_mev_per_atom']:.2f} | {errors['forces_rmse_ev_per_angstrom']:.4f} "
-                  f"| {errors['stress_rmse_gpa']:.3f} | {wall:.0f} | {cpu:.0f} |", flush=True)
+            energy, forces = errors["energy_rmse_mev_per_atom"], errors["forces_rmse_ev_per_angstrom"]
+            stress = errors["stress_rmse_gpa"]
+            print(
+                f"| {element} | {seed} | {energy:.2f} | {forces:.4f} | {stress:.3f} | {wall:.0f} | {cpu:.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

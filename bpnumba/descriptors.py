@@ -1,7 +1,7 @@
 """Values G of symmetry functions, and the two contractions with their derivatives.
 
-`Descriptors` visit the pairs anew for each contraction; `StoredDescriptors` keep the Jacobian.  Both have the same verbs:
-``pullback`` (dE/dG -> dE/dr of every pair, which gives forces) and its transpose ``pushforward``.
+`Descriptors` visit the pairs anew for each contraction; `StoredDescriptors` keep the Jacobian.  Both have the same
+verbs: ``pullback`` (dE/dG -> dE/dr of every pair, which gives forces) and its transpose ``pushforward``.
 
 >>> import numpy as np
 >>> from ase.build import molecule
@@ -12,6 +12,7 @@
 >>> [G.shape for G in descriptors.values]
 [(2, 2), (1, 2)]
 """
+
 from typing import NamedTuple
 
 import numpy as np
@@ -42,14 +43,15 @@ class Layout(NamedTuple):
         shapes = [(len(atoms), int(width)) for atoms, width in zip(self.atoms_e, self.table.n_functions)]
         if len(blocks) != len(shapes):
             raise ValueError(f"there must be {len(shapes)} blocks, one per element, not {len(blocks)}")
-        return np.concatenate([checked(block, shape, f"block {e}").ravel()
-                               for e, (block, shape) in enumerate(zip(blocks, shapes))])
+        return np.concatenate(
+            [checked(block, shape, f"block {e}").ravel() for e, (block, shape) in enumerate(zip(blocks, shapes))]
+        )
 
     def pad(self, blocks):
         """One row per center, (n_centers, widest), filled up with zeros."""
         rows = np.zeros((len(self.offset_a), int(self.table.n_functions.max())))
         for atoms, block in zip(self.atoms_e, blocks):
-            rows[atoms, :block.shape[1]] = block
+            rows[atoms, : block.shape[1]] = block
         return rows
 
 
@@ -116,8 +118,8 @@ class StoredDescriptors(NamedTuple):
         """Columns of the functions related to pair p, and their derivatives dG/dr_p, (3, n_columns)."""
         table, (i, j) = self.layout.table, (self.pairs.i_p[p], self.pairs.j_p[p])
         c, e = self.layout.element_a[i], self.layout.element_a[j]
-        columns = table.related[c, e, :table.n_related[c, e]]
-        return columns, self.J[self.first_p[p]:self.first_p[p + 1]].reshape(3, -1)
+        columns = table.related[c, e, : table.n_related[c, e]]
+        return columns, self.J[self.first_p[p] : self.first_p[p + 1]].reshape(3, -1)
 
     def _where(self):
         pairs, layout = self.pairs, self.layout

@@ -2,7 +2,8 @@
 
     E = sum_i [ E0(element of i) + NN_element(x_i) ],   x_i = scaled symmetry functions G_i
 
-J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007), eq. 1.  `Potential.predict` is the theory on one screen.
+J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007), eq. 1.  `Potential.predict` is the theory on one
+screen.
 
 >>> from ase.build import bulk
 >>> silicon = bulk("Si", cubic=True)
@@ -13,6 +14,7 @@ J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007), eq. 1.  `Potent
 >>> potential.evaluate(silicon).forces_ac.shape
 (8, 3)
 """
+
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,7 +41,7 @@ class Prediction:
 
     @property
     def stress_mv(self):
-        """(n_m, 6) stress in eV/Angstrom^3, ASE's sign and order; ValueError where a structure is not fully periodic."""
+        """(n_m, 6) stress in eV/Angstrom^3, ASE's sign and order; ValueError if one is not fully periodic."""
         return stress_voigt(self.virial_mcc, self.volume_m)
 
     @classmethod
@@ -71,17 +73,28 @@ class Potential:
     info: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        for symbol, width, scaling, network in zip(self.species, self.symmetry_functions.table.n_functions, self.scalings,
-                                                   self.networks, strict=True):
+        for symbol, width, scaling, network in zip(
+            self.species, self.symmetry_functions.table.n_functions, self.scalings, self.networks, strict=True
+        ):
             if not len(scaling.shift_s) == len(scaling.factor_s) == network.sizes[0] == width:
-                raise ValueError(f"{symbol} has {width} symmetry functions, but a scaling of {len(scaling.shift_s)} and a "
-                                 f"network with {network.sizes[0]} inputs")
+                raise ValueError(
+                    f"{symbol} has {width} symmetry functions, but a scaling of {len(scaling.shift_s)} and a "
+                    f"network with {network.sizes[0]} inputs"
+                )
             if symbol not in self.reference_energies:
                 raise ValueError(f"no reference energy for {symbol}")
 
     @classmethod
-    def untrained(cls, symmetry_functions, frames, hidden=(15, 15), activation="tanh", scaling="standard",
-                  reference_energies=None, seed=0):
+    def untrained(
+        cls,
+        symmetry_functions,
+        frames,
+        hidden=(15, 15),
+        activation="tanh",
+        scaling="standard",
+        reference_energies=None,
+        seed=0,
+    ):
         """Random weights, and the scaling that suits `frames`.
 
         Parameters
@@ -102,7 +115,7 @@ class Potential:
         species, rng = symmetry_functions.species, np.random.default_rng(seed)
         missing = [symbol for symbol, G in zip(species, G_e) if not len(G)]
         if missing:
-            raise ValueError(f"no atom of {', '.join(missing)} in the frames: the scaling of its symmetry functions is unknown")
+            raise ValueError(f"no atom of {', '.join(missing)} in the frames: its symmetry functions cannot be scaled")
         scalings = tuple(Scaling.from_values(G, scaling) for G in G_e)
         networks = []
         for symbol, G in zip(species, G_e):
@@ -110,22 +123,23 @@ class Potential:
             networks.append(Network.random((G.shape[1], *layers, 1), rng, (activation,) * len(layers) + ("identity",)))
         return cls(symmetry_functions, scalings, tuple(networks), reference_energies or dict.fromkeys(species, 0.0))
 
-    # ---- the road: r -> G -> x -> e, and back ---------------------------------------------------------------------------
+    # ---- the road: r -> G -> x -> e, and back ------------------------------------------------------------------------
 
     def predict(self, pairs):
         """Energy, forces and virial of a pair list: `Prediction`."""
-        descriptors = self.symmetry_functions.describe(pairs)                                   # r -> G
-        energy_a, dE_dG = self.energies_and_slopes(descriptors)                                 # G -> x -> e, and back
-        dE_dr = descriptors.pullback(dE_dG)                                                     # one vector per pair
-        forces_ac, virial_mcc = pairs.pullback(dE_dr)                                           # the only scatter
-        energy_m = np.bincount(pairs.structure_a[:pairs.n_centers], energy_a, minlength=pairs.n_structures)
+        descriptors = self.symmetry_functions.describe(pairs)  # r -> G
+        energy_a, dE_dG = self.energies_and_slopes(descriptors)  # G -> x -> e, and back
+        dE_dr = descriptors.pullback(dE_dG)  # one vector per pair
+        forces_ac, virial_mcc = pairs.pullback(dE_dr)  # the only scatter
+        energy_m = np.bincount(pairs.structure_a[: pairs.n_centers], energy_a, minlength=pairs.n_structures)
         return Prediction(energy_m, energy_a, forces_ac, virial_mcc, pairs.volume_m)
 
     def energies_and_slopes(self, descriptors):
         """Atomic energies (n_centers) and dE/dG per element."""
         energy_a, dE_dG = np.empty(len(descriptors.layout.offset_a)), []
-        for symbol, atoms, G, scaling, network in zip(self.species, descriptors.layout.atoms_e, descriptors.values,
-                                                      self.scalings, self.networks):
+        for symbol, atoms, G, scaling, network in zip(
+            self.species, descriptors.layout.atoms_e, descriptors.values, self.scalings, self.networks
+        ):
             e, dE_dx = network.energy_and_slope(scaling.apply(G))
             energy_a[atoms] = e + self.reference_energies[symbol]
             dE_dG.append(scaling.pullback(dE_dx))
@@ -160,11 +174,13 @@ class Potential:
         prediction = Prediction.join(parts) if len(parts) > 1 else parts[0]
         if not (np.isfinite(prediction.energy_m).all() and np.isfinite(prediction.forces_ac).all()):
             bad = np.flatnonzero(~np.isfinite(prediction.energy_m))
-            raise ValueError(f"energy or forces are not finite (structure {bad[0] if len(bad) else '?'}): "
-                             "the structure lies far outside of what the potential was trained for")
+            raise ValueError(
+                f"energy or forces are not finite (structure {bad[0] if len(bad) else '?'}): "
+                "the structure lies far outside of what the potential was trained for"
+            )
         return prediction
 
-    # ---- weights: one flat vector ---------------------------------------------------------------------------------------
+    # ---- weights: one flat vector ------------------------------------------------------------------------------------
 
     @property
     def theta(self):
@@ -189,11 +205,16 @@ class Potential:
         return self.symmetry_functions.cutoff
 
     def __str__(self):
-        layers = {symbol: "-".join(map(str, network.sizes)) + " " + " ".join(network.activations)
-                  for symbol, network in zip(self.species, self.networks)}
-        lines = [f"Behler-Parrinello potential for {', '.join(self.species)}, cutoff {self.cutoff:g} Angstrom, "
-                 f"{len(self.theta):,} weights"]
-        lines += [f"   {symbol}: network {layers[symbol]}, E0 {self.reference_energies[symbol]:.6f} eV" for symbol in self.species]
+        layers = {
+            symbol: "-".join(map(str, network.sizes)) + " " + " ".join(network.activations)
+            for symbol, network in zip(self.species, self.networks)
+        }
+        lines = [
+            f"Behler-Parrinello potential for {', '.join(self.species)}, cutoff {self.cutoff:g} Angstrom, "
+            f"{len(self.theta):,} weights"
+        ]
+        for symbol in self.species:
+            lines.append(f"   {symbol}: network {layers[symbol]}, E0 {self.reference_energies[symbol]:.6f} eV")
         return "\n".join(lines)
 
 
@@ -210,6 +231,8 @@ def batches(sizes, most=ATOMS_AT_ONCE):
 
 def values(symmetry_functions, frames):
     """Symmetry functions of all atoms of all frames, one array per element."""
-    parts = [symmetry_functions.describe(Pairs.from_atoms(frames[first:last], symmetry_functions.cutoff)).values
-             for first, last in batches([len(frame) for frame in frames])]
+    parts = [
+        symmetry_functions.describe(Pairs.from_atoms(frames[first:last], symmetry_functions.cutoff)).values
+        for first, last in batches([len(frame) for frame in frames])
+    ]
     return [np.concatenate(blocks) for blocks in zip(*parts)]

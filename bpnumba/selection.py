@@ -3,14 +3,15 @@
 Published sets of symmetry functions are often numerically singular.  A set chosen by CUR decomposition describes the
 environments of the data with fewer functions and a condition number that training can live with.
 
-Sources: G. Imbalzano et al., J. Chem. Phys. 148, 241730 (2018) (CUR, eqs. 5-8); M. Gastegger et al., J. Chem. Phys. 148,
-241709 (2018) (grids of parameters).
+Sources: G. Imbalzano et al., J. Chem. Phys. 148, 241730 (2018) (CUR, eqs. 5-8); M. Gastegger et al., J. Chem. Phys.
+148, 241709 (2018) (grids of parameters).
 
 >>> import numpy as np
 >>> rows = pool(14, [14], 6.0, {14: 2.2})
 >>> len(rows), sorted({str(kind) for kind in rows["kind"]})
 (60, ['G2', 'G4'])
 """
+
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
@@ -54,8 +55,13 @@ def pool(center, neighbors, rc, shortest, cutoff="poly2"):
         radial += [(0.25 / spacing**2, first + m * spacing) for m in range(0, N_SHIFTED, 2)]
         rows += [("G2", center, z, 0, eta, rs, 0.0, 0.0, rc, cutoff) for eta, rs in radial]
     for first, second in combinations_with_replacement(neighbors, 2):
-        rows += [("G4", center, first, second, (x / rc) ** 2, 0.0, lam, zeta, rc, cutoff)
-                 for x in NARROW_ETAS for zeta in ZETAS for lam in (1.0, -1.0) if (lam, zeta) != (-1.0, 2.0)]
+        rows += [
+            ("G4", center, first, second, (x / rc) ** 2, 0.0, lam, zeta, rc, cutoff)
+            for x in NARROW_ETAS
+            for zeta in ZETAS
+            for lam in (1.0, -1.0)
+            if (lam, zeta) != (-1.0, 2.0)
+        ]
     return np.array(rows, FUNCTION)
 
 
@@ -98,12 +104,15 @@ def choose(G, n, radial_of, residual=1e-3):
     reasons[(G != 0.0).sum(0) < min(FEWEST, len(G))] = f"non-zero in fewer than {FEWEST} environments"
     usable = np.flatnonzero(reasons == "")
     if not len(usable):
-        raise ValueError("no symmetry function of the pool varies in the data: give more varied frames or a larger cutoff")
+        raise ValueError("no symmetry function varies in the data: give more varied frames or a larger cutoff")
     Z = standardized(G[:, usable])
     gram = Z.T @ Z
     rest, total, kept = gram.copy(), np.trace(gram), []
-    seeds = [max(np.flatnonzero(radial_of[usable] == z), key=lambda s: G[:, usable[s]].std())
-             for z in np.unique(radial_of[usable]) if z]
+    seeds = [
+        max(np.flatnonzero(radial_of[usable] == z), key=lambda s: G[:, usable[s]].std())
+        for z in np.unique(radial_of[usable])
+        if z
+    ]
     while len(kept) < min(n, len(usable)) and np.trace(rest) > residual**2 * total:
         left = np.diag(rest)
         if len(kept) < len(seeds):
@@ -122,11 +131,18 @@ def choose(G, n, radial_of, residual=1e-3):
         rest[pick], rest[:, pick] = 0.0, 0.0
     missing = np.sqrt(np.clip(np.diag(rest) / np.diag(gram), 0.0, None))
     for s in set(range(len(usable))) - set(kept):
-        reasons[usable[s]] = f"redundant: {100 * (1 - missing[s]**2):.2f} % of its variance is described by the kept ones"
+        reasons[usable[s]] = f"redundant: the kept ones describe {100 * (1 - missing[s] ** 2):.2f} % of its variance"
     kept = np.sort(kept)
     correlation = np.abs(np.corrcoef(Z[:, kept], rowvar=False).reshape(len(kept), len(kept)) - np.eye(len(kept)))
-    return Choice(usable[kept], tuple(reasons), condition(G), condition(Z[:, kept]), float(correlation.max()),
-                  float(np.sqrt(max(np.trace(rest), 0.0) / total)), usable)
+    return Choice(
+        usable[kept],
+        tuple(reasons),
+        condition(G),
+        condition(Z[:, kept]),
+        float(correlation.max()),
+        float(np.sqrt(max(np.trace(rest), 0.0) / total)),
+        usable,
+    )
 
 
 def standardized(G):
@@ -144,14 +160,19 @@ def condition(G):
 def summary(symbol, rows, choice, G, unseen):
     """The report of a choice for one center element, as lines of text."""
     kept = rows[choice.kept]
-    kinds = ", ".join(f"{(kept['kind'] == kind).sum()} {kind}" for kind in ("G2", "G4", "G5") if (kept["kind"] == kind).any())
-    lines = [f"{symbol}: kept {len(kept)} of {len(rows)} functions ({kinds}), chosen on {len(G)} environments",
-             f"   condition number {choice.condition_before:.1e} before, {choice.condition_after:.1e} after",
-             f"   largest correlation of two kept functions {choice.largest_correlation:.4f}",
-             f"   not described by the kept ones: {100 * choice.residual:.3f} % (norm)"]
+    counts = {kind: int((kept["kind"] == kind).sum()) for kind in ("G2", "G4", "G5")}
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    lines = [
+        f"{symbol}: kept {len(kept)} of {len(rows)} functions ({kinds}), chosen on {len(G)} environments",
+        f"   condition number {choice.condition_before:.1e} before, {choice.condition_after:.1e} after",
+        f"   largest correlation of two kept functions {choice.largest_correlation:.4f}",
+        f"   not described by the kept ones: {100 * choice.residual:.3f} % (norm)",
+    ]
     if len(unseen):
-        lines.append(f"   the same on {len(unseen)} environments that the choice did not see: "
-                     f"{100 * undescribed(G, unseen, choice):.3f} %")
+        lines.append(
+            f"   the same on {len(unseen)} environments that the choice did not see: "
+            f"{100 * undescribed(G, unseen, choice):.3f} %"
+        )
     for row, reason in zip(rows, choice.reasons):
         if reason:
             neighbors = f"{row['first']}" + (f" {row['second']}" if row["second"] else "")

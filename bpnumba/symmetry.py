@@ -9,6 +9,7 @@ derivatives.  `SymmetryFunctions` is also the public face for users of descripto
 >>> functions.create(molecule("H2O")).shape
 (3, 5)
 """
+
 from dataclasses import replace
 from itertools import combinations_with_replacement
 from typing import NamedTuple
@@ -26,6 +27,7 @@ DEFAULT_CUTOFF = "poly2"  # two continuous derivatives at the cutoff, and no exp
 
 
 # ---- rows: the functions by name ------------------------------------------------------------------------------------
+
 
 def G1(center, neighbor, rc, cutoff=DEFAULT_CUTOFF):
     """Radial function sum_j fc(r_ij): the number of neighbors, softly counted (Behler 2011, eq. 6)."""
@@ -74,17 +76,35 @@ def _row(kind, center, first, second, eta, rs, lam, zeta, rc, cutoff):
             raise ValueError(f"{kind}: {symbol!r} is not a chemical symbol")
     if cutoff not in CUTOFFS:
         raise ValueError(f"{kind}: no cutoff function {cutoff!r}; there are {', '.join(CUTOFFS)}")
-    for name, value, good in (("eta", eta, eta >= 0.0), ("rs", rs, rs >= 0.0), ("rc", rc, rc > 0.0),
-                              ("lam", lam, abs(lam) <= 1.0), ("zeta", zeta, zeta >= 1.0 or kind == "G2")):
+    for name, value, good in (
+        ("eta", eta, eta >= 0.0),
+        ("rs", rs, rs >= 0.0),
+        ("rc", rc, rc > 0.0),
+        ("lam", lam, abs(lam) <= 1.0),
+        ("zeta", zeta, zeta >= 1.0 or kind == "G2"),
+    ):
         if not (np.isfinite(value) and good):
-            raise ValueError(f"{kind} on {center}: {name} = {value} is out of range "
-                             "(eta, rs >= 0, rc > 0, -1 <= lam <= 1, zeta >= 1)")
+            raise ValueError(
+                f"{kind} on {center}: {name} = {value} is out of range "
+                "(eta, rs >= 0, rc > 0, -1 <= lam <= 1, zeta >= 1)"
+            )
     neighbors = sorted(atomic_numbers[symbol] for symbol in (first, second) if symbol is not None)
-    return (kind, atomic_numbers[center], neighbors[0], neighbors[1] if second is not None else 0,
-            eta, rs, lam, zeta, rc, cutoff)
+    return (
+        kind,
+        atomic_numbers[center],
+        neighbors[0],
+        neighbors[1] if second is not None else 0,
+        eta,
+        rs,
+        lam,
+        zeta,
+        rc,
+        cutoff,
+    )
 
 
 # ---- the set --------------------------------------------------------------------------------------------------------
+
 
 class Derivatives(NamedTuple):
     """Symmetry functions of one structure with their analytic derivatives."""
@@ -132,8 +152,10 @@ class SymmetryFunctions:
                 rows += [G2(center, neighbor, eta, rs, r_cut, cutoff) for neighbor in species]
             for kind, params, name in ((G4, g4_params, "g4_params"), (G5, g5_params, "g5_params")):
                 for eta, zeta, lam in _rows(params, 3, name):
-                    rows += [kind(center, *couple, eta, zeta, lam, r_cut, cutoff=cutoff)
-                             for couple in combinations_with_replacement(species, 2)]
+                    rows += [
+                        kind(center, *couple, eta, zeta, lam, r_cut, cutoff=cutoff)
+                        for couple in combinations_with_replacement(species, 2)
+                    ]
         self._set(np.array(rows, FUNCTION), species)
 
     @classmethod
@@ -155,8 +177,10 @@ class SymmetryFunctions:
         for row in functions:
             for z in (row["center"], row["first"], row["second"]):
                 if z and z not in numbers:
-                    raise ValueError(f"{row['kind']} of center {chemical_symbols[row['center']]} names the element "
-                                     f"{chemical_symbols[z]}, which is not among the species {', '.join(species)}")
+                    raise ValueError(
+                        f"{row['kind']} of center {chemical_symbols[row['center']]} names the element "
+                        f"{chemical_symbols[z]}, which is not among the species {', '.join(species)}"
+                    )
         for symbol, z in zip(species, numbers):
             if z not in functions["center"]:
                 raise ValueError(f"no symmetry function has {symbol} at its center")
@@ -221,9 +245,11 @@ class SymmetryFunctions:
         element_a = index[pairs.number_a]
         if (element_a < 0).any():
             atom = int(np.argmin(element_a))
-            raise ValueError(f"atom {atom} is {chemical_symbols[pairs.number_a[atom]]}, which has no symmetry functions; "
-                             f"supported: {', '.join(self.species)}")
-        element_c = element_a[:pairs.n_centers]
+            raise ValueError(
+                f"atom {atom} is {chemical_symbols[pairs.number_a[atom]]}, which has no symmetry functions; "
+                f"supported: {', '.join(self.species)}"
+            )
+        element_c = element_a[: pairs.n_centers]
         atoms_e = tuple(np.flatnonzero(element_c == e) for e in range(len(self.numbers)))
         offset_a, end = np.zeros(pairs.n_centers, np.int64), 0
         for atoms, width in zip(atoms_e, self.table.n_functions):
@@ -276,8 +302,10 @@ class SymmetryFunctions:
                 neighbors = " ".join(chemical_symbols[z] for z in (row["first"], row["second"]) if z)
                 kind = "G1" if row["kind"] == "G2" and row["eta"] == 0.0 else row["kind"]
                 angle = f"{row['lam']:5.1f}  {row['zeta']:6.4g}" if row["kind"] != "G2" else f"{'':13}"
-                lines.append(f"{s:3d}  {kind:4}  {neighbors:9}  {row['eta']:11.5f}  {row['rs']:7.3f} {angle}  "
-                             f"{row['rc']:7.3f}  {row['cutoff']}")
+                lines.append(
+                    f"{s:3d}  {kind:4}  {neighbors:9}  {row['eta']:11.5f}  {row['rs']:7.3f} {angle}  "
+                    f"{row['rc']:7.3f}  {row['cutoff']}"
+                )
         return "\n".join(lines)
 
 
@@ -313,9 +341,12 @@ def _pools(frames, numbers, cutoff, cutoff_function):
     for center in numbers:
         neighbors = [z for z in numbers if np.isfinite(shortest[center, z])]
         if not neighbors:
-            raise ValueError(f"no {chemical_symbols[center]} atom has a neighbor within {cutoff:g} Angstrom: "
-                             "use a larger cutoff or more frames")
-        pools.append(selection.pool(center, neighbors, cutoff, {z: shortest[center, z] for z in neighbors}, cutoff_function))
+            raise ValueError(
+                f"no {chemical_symbols[center]} atom has a neighbor within {cutoff:g} Angstrom: "
+                "use a larger cutoff or more frames"
+            )
+        distances = {z: shortest[center, z] for z in neighbors}
+        pools.append(selection.pool(center, neighbors, cutoff, distances, cutoff_function))
     return pools
 
 
@@ -326,7 +357,8 @@ def _environments(functions, frames, cutoff, most_samples):
     wanted = {}
     for e, z in enumerate(functions.numbers):
         places = [(m, a) for m, of in enumerate(numbers) for a in np.flatnonzero(of == z)]
-        picked = np.unique(np.linspace(0, len(places) - 1, min(len(places), most_samples + most_samples // 5)).astype(int))
+        count = min(len(places), most_samples + most_samples // 5)
+        picked = np.unique(np.linspace(0, len(places) - 1, count).astype(int))
         for count, place in enumerate(picked):
             m, a = places[place]
             wanted.setdefault(m, []).append((a, e, count % 6 == 5 and len(picked) > 60))
@@ -335,10 +367,16 @@ def _environments(functions, frames, cutoff, most_samples):
         pairs = Pairs.from_atoms(frames[m], cutoff)
         chosen = np.isin(pairs.i_p, [a for a, _, _ in centers])
         i_p = pairs.i_p[chosen]
-        few = replace(pairs, i_p=i_p, j_p=pairs.j_p[chosen], shift_pc=pairs.shift_pc[chosen], r_pc=pairs.r_pc[chosen],
-                      first_a=np.searchsorted(i_p, np.arange(pairs.n_centers + 1)))
+        few = replace(
+            pairs,
+            i_p=i_p,
+            j_p=pairs.j_p[chosen],
+            shift_pc=pairs.shift_pc[chosen],
+            r_pc=pairs.r_pc[chosen],
+            first_a=np.searchsorted(i_p, np.arange(pairs.n_centers + 1)),
+        )
         descriptors = functions.describe(few)
         rows = descriptors.layout.pad(descriptors.values)
         for a, e, held in centers:
-            (unseen if held else seen)[e].append(rows[a, :functions.table.n_functions[e]])
+            (unseen if held else seen)[e].append(rows[a, : functions.table.n_functions[e]])
     return [np.array(rows) for rows in seen], [np.array(rows) for rows in unseen]

@@ -1,4 +1,5 @@
 """A fit from files to files: it learns, repeats itself, resumes, stops, and refuses what it must."""
+
 import io
 import signal
 
@@ -44,8 +45,14 @@ def folder(tmp_path_factory):
 def result(folder):
     """One fit with all files, and what it printed."""
     stream = io.StringIO()
-    fitted = bpnumba.fit(folder / "train.xyz", folder / "valid.xyz", folder / "cu.npz", stream=stream,
-                         checkpoint_every=10, **SMALL | {"max_iterations": 150})
+    fitted = bpnumba.fit(
+        folder / "train.xyz",
+        folder / "valid.xyz",
+        folder / "cu.npz",
+        stream=stream,
+        checkpoint_every=10,
+        **SMALL | {"max_iterations": 150},
+    )
     return fitted, stream.getvalue()
 
 
@@ -62,9 +69,20 @@ def test_learns_energies_forces_and_stresses_of_unseen_frames(result):
 
 def test_tells_what_it_found_and_what_it_does_with_units(result):
     text = result[1]
-    for words in ("training: 60 frames, 240 atoms: Cu", "60 energies, 240 force vectors, 60 stresses", "validation: 6 frames",
-                  "condition number", "reference energy Cu:", "eV (least squares)", "meV/atom", "meV/Angstrom", "GPa",
-                  "iteration 50  loss", "ended: 150 iterations", "wrote "):
+    for words in (
+        "training: 60 frames, 240 atoms: Cu",
+        "60 energies, 240 force vectors, 60 stresses",
+        "validation: 6 frames",
+        "condition number",
+        "reference energy Cu:",
+        "eV (least squares)",
+        "meV/atom",
+        "meV/Angstrom",
+        "GPa",
+        "iteration 50  loss",
+        "ended: 150 iterations",
+        "wrote ",
+    ):
         assert words in text
 
 
@@ -156,7 +174,8 @@ def test_ctrl_c_ends_with_the_best_model_saved(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(module.Objective, "evaluate", interrupted)
     stream = io.StringIO()
     result = bpnumba.fit(folder / "train.xyz", output=tmp_path / "cu.npz", stream=stream, **SMALL)
-    assert result.reason == "interrupted" and "ended: interrupted" in stream.getvalue()
+    assert result.reason == "interrupted"
+    assert "ended: interrupted" in stream.getvalue()
     assert 0 < result.history.rows[-1].iteration < 25
     assert bpnumba.load(tmp_path / "cu.npz").theta.shape == result.potential.theta.shape
     assert (tmp_path / "cu.checkpoint.npz").exists()
@@ -204,22 +223,31 @@ def test_isolated_atoms_set_the_reference_energy_and_stay_out_of_the_fit():
 
 def test_given_functions_and_reference_energies_are_used():
     functions = bpnumba.SymmetryFunctions(["Cu"], 4.0, g2_params=[[0.5, 0.0], [1.0, 2.0]])
-    result = bpnumba.fit(copper(12), stream=io.StringIO(), symmetry_functions=functions, reference_energies={"Cu": -3.0},
-                         hidden=(4,), max_iterations=5)
+    result = bpnumba.fit(
+        copper(12),
+        stream=io.StringIO(),
+        symmetry_functions=functions,
+        reference_energies={"Cu": -3.0},
+        hidden=(4,),
+        max_iterations=5,
+    )
     assert result.potential.symmetry_functions is functions
     assert result.potential.reference_energies == {"Cu": -3.0}
 
 
-@pytest.mark.parametrize(("settings", "error", "message"), [
-    ({"hiden": (5,)}, TypeError, "no setting hiden; there are symmetry_functions, cutoff"),
-    ({"max_iterations": -1}, ValueError, "max_iterations must be at least 0, not -1"),
-    ({"forces_weight": -1.0}, ValueError, "forces_weight must be at least 0"),
-    ({"activation": "relu6"}, ValueError, "unknown activation 'relu6'"),
-    ({"scaling": "zscore"}, ValueError, "unknown scaling mode 'zscore'"),
-    ({"cutoff_function": "cos"}, ValueError, "no cutoff function 'cos'"),
-    ({"cutoff": 1.0}, ValueError, "no Cu atom has a neighbor within 1 Angstrom"),
-    ({"valid_fraction": 1.5}, ValueError, "fraction of validation frames"),
-])
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"hiden": (5,)}, TypeError, "no setting hiden; there are symmetry_functions, cutoff"),
+        ({"max_iterations": -1}, ValueError, "max_iterations must be at least 0, not -1"),
+        ({"forces_weight": -1.0}, ValueError, "forces_weight must be at least 0"),
+        ({"activation": "relu6"}, ValueError, "unknown activation 'relu6'"),
+        ({"scaling": "zscore"}, ValueError, "unknown scaling mode 'zscore'"),
+        ({"cutoff_function": "cos"}, ValueError, "no cutoff function 'cos'"),
+        ({"cutoff": 1.0}, ValueError, "no Cu atom has a neighbor within 1 Angstrom"),
+        ({"valid_fraction": 1.5}, ValueError, "fraction of validation frames"),
+    ],
+)
 def test_wrong_settings_are_named(settings, error, message):
     with pytest.raises(error, match=message):
         bpnumba.fit(copper(4), stream=io.StringIO(), **settings)

@@ -1,4 +1,5 @@
 """The loss and its gradient, against differences; and that chunks, labels and weights do what they say."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -40,7 +41,9 @@ def frames():
 @pytest.fixture(scope="module")
 def potential():
     functions = SymmetryFunctions(["Si", "C"], 4.0, g2_params=[[0.5, 0.0], [1.0, 1.5]], g4_params=[[0.05, 2.0, 1.0]])
-    return Potential.untrained(functions, frames(), hidden={"Si": (4, 3), "C": (5,)}, reference_energies={"Si": 0.3, "C": -0.2})
+    return Potential.untrained(
+        functions, frames(), hidden={"Si": (4, 3), "C": (5,)}, reference_energies={"Si": 0.3, "C": -0.2}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +62,14 @@ def by_hand(potential, data, scales, weights, factors):
         prediction, last = potential.evaluate(atoms), first + len(atoms)
         factor = factors.get(data.config_type_m[m], 1.0)
         if data.has_energy_m[m]:
-            total += weights[0] * factor * ((prediction.energy_m[0] - data.energy_m[m]) / len(atoms) / scales.energy) ** 2
+            total += (
+                weights[0] * factor * ((prediction.energy_m[0] - data.energy_m[m]) / len(atoms) / scales.energy) ** 2
+            )
             count += weights[0] > 0
         if data.has_forces_m[m]:
-            total += weights[1] * factor * (((prediction.forces_ac - data.forces_ac[first:last]) / scales.forces) ** 2).sum()
+            total += (
+                weights[1] * factor * (((prediction.forces_ac - data.forces_ac[first:last]) / scales.forces) ** 2).sum()
+            )
             count += 3 * len(atoms) * (weights[1] > 0)
         if data.has_stress_m[m]:
             total += weights[2] * factor * (((prediction.stress_mv[0] - data.stress_mv[m]) / scales.stress) ** 2).sum()
@@ -71,7 +78,9 @@ def by_hand(potential, data, scales, weights, factors):
     return total / count + scales.l2 * (potential.theta @ potential.theta)
 
 
-@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 1.0), (0.5, 1.0, 3.0)])
+@pytest.mark.parametrize(
+    "weights", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 1.0), (0.5, 1.0, 3.0)]
+)
 def test_loss_is_the_formula(potential, data, weights):
     factors = {"molecule": 3.0}
     loss, _ = prepare(potential, data, weights=weights, config_type_weights=factors).loss_and_gradient(potential.theta)
@@ -101,7 +110,8 @@ def test_chunks_do_not_matter(potential, data, monkeypatch):
     whole = prepare(potential, data)
     monkeypatch.setattr(objective, "ATOMS_IN_CHUNK", 5)
     parts = prepare(potential, data)
-    assert len(whole.chunks) == 1 and len(parts.chunks) > 3
+    assert len(whole.chunks) == 1
+    assert len(parts.chunks) > 3
     for one, other in zip(whole.evaluate(potential.theta)[:2], parts.evaluate(potential.theta)[:2], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
 
@@ -120,7 +130,9 @@ def test_errors_are_those_of_evaluate(potential, data):
 def test_validation_counts_small_residuals_like_the_loss_and_large_ones_little(potential, data):
     wide = Scales(1e4, 1e5, 1e4, 0.0)  # all residuals are small in these units, where log(1 + r^2) = r^2
     problem = prepare(potential, data, scales=wide)
-    assert problem.validate(potential.theta)[0] == pytest.approx(problem.loss_and_gradient(potential.theta)[0], rel=1e-6)
+    assert problem.validate(potential.theta)[0] == pytest.approx(
+        problem.loss_and_gradient(potential.theta)[0], rel=1e-6
+    )
     problem = prepare(potential, data)
     wrong = replace(data, energy_m=data.energy_m + np.array([1e9, 0, 0, 0, 0, 0]))
     difference = prepare(potential, wrong).validate(potential.theta)[0] - problem.validate(potential.theta)[0]

@@ -5,6 +5,7 @@
 >>> angular(0.5, 1.0, 2.0)
 (2.25, 3.0)
 """
+
 from .numbers import formula, where
 
 

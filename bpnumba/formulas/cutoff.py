@@ -22,6 +22,7 @@ J. Behler, J. Chem. Phys. 134, 074106 (2011); A. Singraber et al., J. Chem. Theo
 >>> round(value, 12), round(slope, 6)
 (0.5, -0.261799)
 """
+
 import math
 
 from .numbers import cos, exp, formula, sin, tanh, where
@@ -67,16 +68,18 @@ def poly2(r, rc):
 def poly3(r, rc):
     x = r / rc
     cube = x * x * x
-    return (((20.0 * x - 70.0) * x + 84.0) * x - 35.0) * cube * x + 1.0, \
-        (140.0 / rc) * cube * (((x - 3.0) * x + 3.0) * x - 1.0)
+    return (((20.0 * x - 70.0) * x + 84.0) * x - 35.0) * cube * x + 1.0, (140.0 / rc) * cube * (
+        ((x - 3.0) * x + 3.0) * x - 1.0
+    )
 
 
 @formula
 def poly4(r, rc):
     x = r / rc
     fourth = x * x * x * x
-    return ((((315.0 - 70.0 * x) * x - 540.0) * x + 420.0) * x - 126.0) * fourth * x + 1.0, \
-        (630.0 / rc) * fourth * ((((4.0 - x) * x - 6.0) * x + 4.0) * x - 1.0)
+    return ((((315.0 - 70.0 * x) * x - 540.0) * x + 420.0) * x - 126.0) * fourth * x + 1.0, (630.0 / rc) * fourth * (
+        (((4.0 - x) * x - 6.0) * x + 4.0) * x - 1.0
+    )
 
 
 CUTOFFS = {
@@ -91,7 +94,7 @@ CUTOFFS = {
 
 
 def choice(formulas, code=0):
-    """The formula (code, r, rc) -> formulas[code](r, rc): a chain of comparisons, so that any kind of compiler takes it."""
+    """The formula (code, r, rc) -> formulas[code](r, rc): a chain of comparisons, which any compiler takes."""
     first, rest = formulas[0], formulas[1:]
     if not rest:
         return formula(lambda number, r, rc: first(r, rc))

@@ -6,6 +6,7 @@ node of a tape) brings methods of the same names; Numba gets its own version thr
 >>> exp(0.0), where(1.0 < 2.0, 3.0, 4.0)
 (1.0, 3.0)
 """
+
 import math
 
 from numba.extending import overload

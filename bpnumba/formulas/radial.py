@@ -11,6 +11,7 @@ J. Behler, J. Chem. Phys. 134, 074106 (2011), eqs. 6-10.  One pair factor per pa
 >>> round(phi, 6), round(slope, 6)
 (0.203285, -0.076137)
 """
+
 from .cutoff import pair_cutoff
 from .numbers import exp, formula, rsqrt
 

@@ -11,6 +11,7 @@ description.
 >>> [round(bar, 6) for bar in pullback([(phi, 1.0)], [u])]
 [-0.076137]
 """
+
 from .angular import angular, cosine
 from .numbers import rsqrt
 from .radial import pair_factor

@@ -21,6 +21,7 @@ center writes only to what it owns: its row of G, its pairs.
 Suffixes within one center: ``_j`` its neighbors, ``_q`` the partners of one neighbor.  ``x`` is the cosine, ``u`` is
 r^2/2, ``_u`` and ``_x`` are slopes in them; the pair jk opposite to the center carries ``c``.
 """
+
 import math
 
 import numpy as np
@@ -45,10 +46,17 @@ def largest(first_a):
 
 @inlined
 def neighborhood(first_a, table):
-    """Room for one center: pair, r, u, 1/r, phi and dphi/du of its neighbors, and where each element begins."""
+    """Room for the neighbors of one center, sorted by element."""
     n, widest = largest(first_a), max(1, (table.last_factor - table.first_factor).max())
-    return (np.empty(n, np.int64), np.empty((3, n)), np.empty(n), np.empty(n), np.empty((widest, n)),
-            np.empty((widest, n)), np.empty(len(table.n_functions) + 1, np.int64))
+    return (
+        np.empty(n, np.int64),  # the pair in the list
+        np.empty((3, n)),  # r
+        np.empty(n),  # u
+        np.empty(n),  # 1/r
+        np.empty((widest, n)),  # phi of every pair factor
+        np.empty((widest, n)),  # dphi/du
+        np.empty(len(table.n_functions) + 1, np.int64),  # neighbors of element e are begin[e] ... begin[e + 1] - 1
+    )
 
 
 @inlined
@@ -80,10 +88,21 @@ def enter(center, first_a, j_p, r_pc, element_a, table, room):
 
 @inlined
 def company(first_a):
-    """Room for the partners of one neighbor: k, u, 1/r, x and its three slopes, fc and phi of the pair jk with slopes."""
+    """Room for the partners of one neighbor."""
     n = largest(first_a)
-    return (np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-            np.empty(n), np.empty(n), np.empty(n), np.empty(n))
+    return (
+        np.empty(n, np.int64),  # k
+        np.empty(n),  # u of the pair jk
+        np.empty(n),  # 1/r
+        np.empty(n),  # x, the cosine
+        np.empty(n),  # dx/du of the pair ij
+        np.empty(n),  # dx/du of the pair ik
+        np.empty(n),  # dx/du of the pair jk
+        np.empty(n),  # fc of the pair jk
+        np.empty(n),  # dfc/du
+        np.empty(n),  # phi of the pair jk, 1 for a wide group
+        np.empty(n),  # dphi/du
+    )
 
 
 @inlined
@@ -129,13 +148,13 @@ def describe(first_a, j_p, r_pc, element_a, offset_a, table, G):
     w_q = np.empty(len(u_j))
     for center in range(len(first_a) - 1):
         c = element_a[center]
-        g = G[offset_a[center]:offset_a[center] + table.n_functions[c]]
+        g = G[offset_a[center] : offset_a[center] + table.n_functions[c]]
         g[:] = 0.0
         enter(center, first_a, j_p, r_pc, element_a, table, room)
         for e in range(len(begin) - 1):
             for f in range(table.first_factor[c, e], table.last_factor[c, e]):
                 if factors[f].column >= 0:
-                    g[factors[f].column] = phi[f - table.first_factor[c, e], begin[e]:begin[e + 1]].sum()
+                    g[factors[f].column] = phi[f - table.first_factor[c, e], begin[e] : begin[e + 1]].sum()
             for d in range(e + 1):
                 first, last = table.first_group[c, e, d], table.last_group[c, e, d]
                 for j in range(begin[e], begin[e + 1] if first < last else begin[e]):
@@ -160,12 +179,12 @@ def pullback(first_a, j_p, r_pc, element_a, offset_a, table, dE_dG, dE_dr):
     pair, r, u_j, inverse_j, phi, phi_u, begin = room
     k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u = row
     factors, groups, members = table.factors, table.groups, table.members
-    value, slope, g_x, g_j, g_k, g_c = (np.empty(len(u_j)), np.empty(len(u_j)), np.empty(len(u_j)), np.empty(len(u_j)),
-                                        np.empty(len(u_j)), np.empty(len(u_j)))
+    value, slope = np.empty(len(u_j)), np.empty(len(u_j))
+    g_x, g_j, g_k, g_c = np.empty(len(u_j)), np.empty(len(u_j)), np.empty(len(u_j)), np.empty(len(u_j))
     dE_dr_j = np.empty((3, len(u_j)))
     for center in range(len(first_a) - 1):
         c = element_a[center]
-        g = dE_dG[offset_a[center]:offset_a[center] + table.n_functions[c]]
+        g = dE_dG[offset_a[center] : offset_a[center] + table.n_functions[c]]
         enter(center, first_a, j_p, r_pc, element_a, table, room)
         for e in range(len(begin) - 1):
             first = table.first_factor[c, e]
@@ -223,7 +242,7 @@ def pushforward(first_a, j_p, r_pc, element_a, offset_a, table, r_dot_pc, G_dot)
     wx_dot_q, w_dot_q, r_dot = np.empty(len(u_j)), np.empty(len(u_j)), np.empty((3, len(u_j)))
     for center in range(len(first_a) - 1):
         c = element_a[center]
-        g_dot = G_dot[offset_a[center]:offset_a[center] + table.n_functions[c]]
+        g_dot = G_dot[offset_a[center] : offset_a[center] + table.n_functions[c]]
         g_dot[:] = 0.0
         enter(center, first_a, j_p, r_pc, element_a, table, room)
         for j in range(begin[len(begin) - 1]):
@@ -254,9 +273,11 @@ def pushforward(first_a, j_p, r_pc, element_a, offset_a, table, r_dot_pc, G_dot)
                         for q in range(n):
                             k = k_q[q]
                             wx_dot_q[q] = phi_j * phi_k[k] * phi_c[q] * x_dot_q[q]
-                            w_dot_q[q] = (phi_j_u * u_dot_j[j] * phi_k[k] * phi_c[q]
-                                          + phi_j * phi_k_u[k] * u_dot_j[k] * phi_c[q]
-                                          + phi_j * phi_k[k] * phi_c_u[q] * u_dot_q[q])
+                            w_dot_q[q] = (
+                                phi_j_u * u_dot_j[j] * phi_k[k] * phi_c[q]
+                                + phi_j * phi_k_u[k] * u_dot_j[k] * phi_c[q]
+                                + phi_j * phi_k[k] * phi_c_u[q] * u_dot_q[q]
+                            )
                         for m in range(group.begin, group.end):
                             member, total = members[m], 0.0
                             for q in range(n):
@@ -279,7 +300,7 @@ def jacobian(first_a, j_p, r_pc, element_a, offset_a, table, first_p, J):
     for center in range(len(first_a) - 1):
         c = element_a[center]
         enter(center, first_a, j_p, r_pc, element_a, table, room)
-        dG_dr[:begin[len(begin) - 1]] = 0.0
+        dG_dr[: begin[len(begin) - 1]] = 0.0
         for e in range(len(begin) - 1):
             first = table.first_factor[c, e]
             for f in range(first, table.last_factor[c, e]):

@@ -10,30 +10,33 @@ with the cell, and a search walks as many images as the cutoff reaches: a thin c
 >>> r_pc.tolist()
 [[-3.0, 0.0, 0.0], [3.0, 0.0, 0.0]]
 """
+
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-BINS_PER_CUTOFF = 2     # 1 is 10 % faster for many atoms, but twice slower for a cell of 64
-BINS_PER_ATOM = 8       # at most: in sparse systems bins grow, memory does not
-ROUNDING = 1e-10        # of the largest fractional coordinate, far above its error; searches reach farther by this
+BINS_PER_CUTOFF = 2  # 1 is 10 % faster for many atoms, but twice slower for a cell of 64
+BINS_PER_ATOM = 8  # at most: in sparse systems bins grow, memory does not
+ROUNDING = 1e-10  # of the largest fractional coordinate, far above its error; searches reach farther by this
 
 
 class Grid(NamedTuple):
     """Atoms sorted by bin, for one cell (shape (3): one entry per cell vector)."""
-    periodic: np.ndarray    # (3)
-    bins: np.ndarray        # (3), number of bins
-    reach: np.ndarray       # (3), neighbors are at most so many bins away
-    place_ac: np.ndarray    # (n_a, 3), bin of each atom
-    starts: np.ndarray      # bin b = (k0 bins1 + k1) bins2 + k2 is entries starts[b] ... starts[b + 1] - 1
-    members: np.ndarray     # (n_a), atoms in the order of their bins
-    x_qc: np.ndarray        # (n_a, 3), their positions inside the cell
-    wrap_ac: np.ndarray     # (n_a, 3), shifts that bring the atoms into the cell
+
+    periodic: np.ndarray  # (3)
+    bins: np.ndarray  # (3), number of bins
+    reach: np.ndarray  # (3), neighbors are at most so many bins away
+    place_ac: np.ndarray  # (n_a, 3), bin of each atom
+    starts: np.ndarray  # bin b = (k0 bins1 + k1) bins2 + k2 is entries starts[b] ... starts[b + 1] - 1
+    members: np.ndarray  # (n_a), atoms in the order of their bins
+    x_qc: np.ndarray  # (n_a, 3), their positions inside the cell
+    wrap_ac: np.ndarray  # (n_a, 3), shifts that bring the atoms into the cell
 
 
 class Near(NamedTuple):
     """The centers that see one atom: room for the answer of `find_centers`."""
+
     i_n: np.ndarray
     shift_nc: np.ndarray
     r_nc: np.ndarray
@@ -78,7 +81,7 @@ def complete_cell(cell, periodic):
     cell = np.array(cell, dtype=np.float64, order="C")
     if not periodic.all():
         axes = np.linalg.qr(cell[periodic].T, mode="complete").Q
-        cell[~periodic] = axes[:, periodic.sum():].T
+        cell[~periodic] = axes[:, periodic.sum() :].T
     return cell
 
 
@@ -135,8 +138,8 @@ def list_pairs(grid, cell, cutoff):
     one = Near(np.empty(1, np.int64), np.empty((1, 3), np.int64), np.empty((1, 3)))
     most = 1
     for q in range(n):
-        found = find_centers(q, grid, cell, cutoff, one)    # itself included
-        first_a[grid.members[q] + 1] = found - 1            # the list is symmetric: q sees as many as see it
+        found = find_centers(q, grid, cell, cutoff, one)  # itself included
+        first_a[grid.members[q] + 1] = found - 1  # the list is symmetric: q sees as many as see it
         most = max(most, found)
     first_a = np.cumsum(first_a)
 
@@ -181,12 +184,12 @@ def find_centers(q, grid, cell, cutoff, near):
             low[c], high[c] = max(low[c], 0), min(high[c], grid.bins[c] - 1)
 
     found, room = 0, len(near.i_n) - 1
-    for b0 in range(high[0], low[0] - 1, -1):                       # centers in image m see q shifted by -m: downwards
+    for b0 in range(high[0], low[0] - 1, -1):  # centers in image m see q shifted by -m: downwards
         m0, k0 = divmod(b0, grid.bins[0])
         for b1 in range(high[1], low[1] - 1, -1):
             m1, k1 = divmod(b1, n1)
             row = (k0 * n1 + k1) * n2
-            for m2 in range(high[2] // n2, low[2] // n2 - 1, -1):   # the bins of a row in one image are contiguous
+            for m2 in range(high[2] // n2, low[2] // n2 - 1, -1):  # the bins of a row in one image are contiguous
                 begin = grid.starts[row + max(low[2] - m2 * n2, 0)]
                 end = grid.starts[row + min(high[2] - m2 * n2, n2 - 1) + 1]
                 tx = m0 * cell[0, 0] + m1 * cell[1, 0] + m2 * cell[2, 0]

@@ -9,32 +9,62 @@ which groups of angular functions that share their pair factors.  `arrange` does
 >>> arrange(rows, [14]).factors["eta"]
 array([0.1])
 """
+
 from typing import NamedTuple
 
 import numpy as np
 
 from bpnumba.formulas.cutoff import CUTOFFS
 
-FUNCTION = np.dtype([
-    ("kind", "U2"),  # G2 (radial), G4 (angular, narrow), G5 (angular, wide)
-    ("center", np.int64), ("first", np.int64), ("second", np.int64),  # atomic numbers; second is 0 for radial ones
-    ("eta", np.float64), ("rs", np.float64), ("lam", np.float64), ("zeta", np.float64),
-    ("rc", np.float64), ("cutoff", "U6"),
-])
+FUNCTION = np.dtype(
+    [
+        ("kind", "U2"),  # G2 (radial), G4 (angular, narrow), G5 (angular, wide)
+        ("center", np.int64),
+        ("first", np.int64),
+        ("second", np.int64),  # atomic numbers; second is 0 for radial ones
+        ("eta", np.float64),
+        ("rs", np.float64),
+        ("lam", np.float64),
+        ("zeta", np.float64),
+        ("rc", np.float64),
+        ("cutoff", "U6"),
+    ]
+)
 
-FACTOR = np.dtype([("eta", np.float64), ("rs", np.float64), ("rc", np.float64),
-                   ("cutoff", np.int64),  # position in CUTOFFS
-                   ("fresh", np.bool_),  # fc differs from that of the factor before
-                   ("column", np.int64),  # of the radial function that this factor is, or -1
-                   ("related", np.int64)])  # its place among the functions related to the neighbor's element
+FACTOR = np.dtype(
+    [
+        ("eta", np.float64),
+        ("rs", np.float64),
+        ("rc", np.float64),
+        ("cutoff", np.int64),  # position in CUTOFFS
+        ("fresh", np.bool_),  # fc differs from that of the factor before
+        ("column", np.int64),  # of the radial function that this factor is, or -1
+        ("related", np.int64),
+    ]
+)  # its place among the functions related to the neighbor's element
 
-GROUP = np.dtype([("factor_j", np.int64), ("factor_k", np.int64),  # places in the factor lists of both neighbors
-                  ("factor", np.int64), ("narrow", np.bool_),
-                  ("fresh", np.bool_),  # fc(r_jk) is needed and differs from that of the group before
-                  ("begin", np.int64), ("end", np.int64)])  # its members
+GROUP = np.dtype(
+    [
+        ("factor_j", np.int64),
+        ("factor_k", np.int64),  # places in the factor lists of both neighbors
+        ("factor", np.int64),
+        ("narrow", np.bool_),
+        ("fresh", np.bool_),  # fc(r_jk) is needed and differs from that of the group before
+        ("begin", np.int64),
+        ("end", np.int64),
+    ]
+)  # its members
 
-MEMBER = np.dtype([("lam", np.float64), ("zeta", np.float64), ("norm", np.float64), ("column", np.int64),
-                   ("related_j", np.int64), ("related_k", np.int64)])
+MEMBER = np.dtype(
+    [
+        ("lam", np.float64),
+        ("zeta", np.float64),
+        ("norm", np.float64),
+        ("column", np.int64),
+        ("related_j", np.int64),
+        ("related_k", np.int64),
+    ]
+)
 
 
 class Table(NamedTuple):
@@ -81,7 +111,7 @@ def arrange(functions, numbers):
         for j, z in enumerate(numbers):
             columns = np.flatnonzero((block["first"] == z) | (block["second"] == z))
             n_related[c, j] = len(columns)
-            related[c, j, :len(columns)] = columns
+            related[c, j, : len(columns)] = columns
             first_factor[c, j] = len(factors)
             for row in pair_factors(block, columns):
                 fresh = len(factors) == first_factor[c, j] or row[2:4] != (factors[-1][2], factors[-1][3])
@@ -96,18 +126,37 @@ def arrange(functions, numbers):
                 for (factor, narrow), columns in angular_groups(block, z_j, z_k).items():
                     place_j, place_k = places[c, j, factor], places[c, k, factor]
                     fresh, cut = narrow and factor[2:] != cut, factor[2:] if narrow else None
-                    groups.append((place_j, place_k, first_factor[c, j] + place_j, narrow, fresh,
-                                   len(members), len(members) + len(columns)))
+                    groups.append(
+                        (
+                            place_j,
+                            place_k,
+                            first_factor[c, j] + place_j,
+                            narrow,
+                            fresh,
+                            len(members),
+                            len(members) + len(columns),
+                        )
+                    )
                     for s in columns:
-                        at_j, at_k = (np.searchsorted(related[c, e, :n_related[c, e]], s) for e in (j, k))
+                        at_j, at_k = (np.searchsorted(related[c, e, : n_related[c, e]], s) for e in (j, k))
                         zeta = block["zeta"][s]
                         members.append((block["lam"][s], zeta, 2.0 ** (1.0 - zeta), s, at_j, at_k))
                     reach2[c, j, k] = max(reach2[c, j, k], factor[2] ** 2 if narrow else np.inf)
                 last_group[c, j, k] = len(groups)
 
-    return Table(np.array([len(block) for block in blocks], np.int64), np.array(factors, FACTOR), first_factor,
-                 last_factor, np.array(groups, GROUP), first_group, last_group, np.array(members, MEMBER), reach2,
-                 related, n_related)
+    return Table(
+        np.array([len(block) for block in blocks], np.int64),
+        np.array(factors, FACTOR),
+        first_factor,
+        last_factor,
+        np.array(groups, GROUP),
+        first_group,
+        last_group,
+        np.array(members, MEMBER),
+        reach2,
+        related,
+        n_related,
+    )
 
 
 def factor_of(row):

@@ -89,10 +89,12 @@ class Dataset:
             atoms=tuple(_bare(frame) for frame in frames),
             energy_m=np.array([labels.energy or 0.0 for labels in labels_m]),
             has_energy_m=np.array([labels.energy is not None for labels in labels_m]),
-            forces_ac=np.concatenate([
-                np.zeros((len(frame), 3)) if labels.forces is None else labels.forces
-                for frame, labels in zip(frames, labels_m, strict=True)
-            ]),
+            forces_ac=np.concatenate(
+                [
+                    np.zeros((len(frame), 3)) if labels.forces is None else labels.forces
+                    for frame, labels in zip(frames, labels_m, strict=True)
+                ]
+            ),
             has_forces_m=np.array([labels.forces is not None for labels in labels_m]),
             stress_mv=np.array([np.zeros(6) if labels.stress is None else labels.stress for labels in labels_m]),
             has_stress_m=np.array([labels.stress is not None for labels in labels_m]),

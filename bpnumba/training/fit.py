@@ -6,11 +6,11 @@ and when to stop.
 
 Sources: R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, SIAM J. Sci. Comput. 16, 1190 (1995) (L-BFGS-B).
 """
+
 import json
-import os
 import sys
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +99,14 @@ class Settings:
     checkpoint_every: int = 100
 
     def __post_init__(self):
-        for name, lowest in (("max_iterations", 0), ("patience", 1), ("checkpoint_every", 1), ("l2", 0), ("seed", 0),
-                             *((f"{label}_weight", 0) for label in LABELS)):
+        for name, lowest in (
+            ("max_iterations", 0),
+            ("patience", 1),
+            ("checkpoint_every", 1),
+            ("l2", 0),
+            ("seed", 0),
+            *((f"{label}_weight", 0) for label in LABELS),
+        ):
             value = getattr(self, name)
             if value is not None and not value >= lowest:
                 raise ValueError(f"{name} must be at least {lowest}, not {value}")
@@ -115,11 +121,12 @@ class Settings:
         return cls(**settings)
 
     def plain(self):
-        """All settings that change the result, as JSON can hold them (without those that only say when to stop or save)."""
+        """All settings that change the result, as JSON can hold them; not those that only say when to stop or save."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in ("max_iterations", "checkpoint_every", "patience"):
             del values[name]
-        values["symmetry_functions"] = None if self.symmetry_functions is None else self.symmetry_functions.functions.tolist()
+        if self.symmetry_functions is not None:
+            values["symmetry_functions"] = self.symmetry_functions.functions.tolist()
         return json.loads(json.dumps(values))
 
 
@@ -175,7 +182,8 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
     train, valid = prepare_data(train, valid, settings, stream)
     weights = label_weights(train, settings)
     state = None
-    fingerprint = checkpoint.Fingerprint(settings.plain(), {"training": dataset.digest(train), "validation": dataset.digest(valid)})
+    digests = {name: dataset.digest(part) for name, part in (("training", train), ("validation", valid))}
+    fingerprint = checkpoint.Fingerprint(settings.plain(), digests)
     if resume:
         if output is None:
             raise ValueError("resume needs the output whose checkpoint it is to continue from")
@@ -183,21 +191,30 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
 
     potential = untrained(train, settings, stream)
     scales = Scales.from_data(train, settings)
-    print(f"errors that count as noise: energy {1e3 * scales.energy:.3g} meV/atom, forces {1e3 * scales.forces:.3g} "
-          f"meV/Angstrom, stress {scales.stress * 160.21766:.3g} GPa; weights {weights}", file=stream)
+    print(
+        f"errors that count as noise: energy {1e3 * scales.energy:.3g} meV/atom, forces {1e3 * scales.forces:.3g} "
+        f"meV/Angstrom, stress {scales.stress * 160.21766:.3g} GPa; weights {weights}",
+        file=stream,
+    )
     bonded = [part.subset(np.flatnonzero(~part.isolated_m)) for part in (train, valid)]
-    objective, check = (Objective.prepare(potential, part, scales, weights, settings.config_type_weights) for part in bonded)
-    print(f"{len(potential.theta):,} weights, {objective.n_residuals:,} residuals, Jacobian "
-          f"{objective.memory / 1e6:.0f} MB, set-up {time.perf_counter() - start:.1f} s", file=stream)
+    objective, check = (
+        Objective.prepare(potential, part, scales, weights, settings.config_type_weights) for part in bonded
+    )
+    print(
+        f"{len(potential.theta):,} weights, {objective.n_residuals:,} residuals, Jacobian "
+        f"{objective.memory / 1e6:.0f} MB, set-up {time.perf_counter() - start:.1f} s",
+        file=stream,
+    )
 
-    run = Run(objective, check, settings, fingerprint, files.get("checkpoint"), state or first_state(potential, objective))
+    run = Run(objective, check, settings, fingerprint, files.get("checkpoint"), state or first_state(potential))
     with Progress(settings.max_iterations, stream, every=50, first=run.state.iteration) as progress:
         reason = run.go(progress)
     potential = potential.with_weights(run.state.best_theta)
     return finish(potential, train, valid, run, reason, files, settings, stream)
 
 
-# ---- before: data, model -----------------------------------------------------------------------------------------------
+# ---- before: data, model ---------------------------------------------------------------------------------------------
+
 
 def prepare_data(train, valid, settings, stream):
     """Read, report and split."""
@@ -212,8 +229,10 @@ def prepare_data(train, valid, settings, stream):
     if not len(valid):
         print("validation: no frames; the last weights are kept", file=stream)
     elif set(valid.species) - set(train.species):
-        raise ValueError(f"validation frames hold {', '.join(sorted(set(valid.species) - set(train.species)))}, "
-                         f"which no training frame has")
+        raise ValueError(
+            f"validation frames hold {', '.join(sorted(set(valid.species) - set(train.species)))}, "
+            f"which no training frame has"
+        )
     return train, valid
 
 
@@ -241,14 +260,16 @@ def untrained(train, settings, stream):
         functions = SymmetryFunctions.select(frames, settings.cutoff, settings.n_functions, settings.cutoff_function)
         print("\n".join(line for line in functions.report.splitlines() if "dropped" not in line), file=stream)
     E_m = np.where(train.has_energy_m, train.energy_m, np.nan)
-    energies, origin = reference_energies([atoms.numbers for atoms in train.atoms], E_m, functions.species,
-                                          settings.reference_energies, train.isolated_m)
+    energies, origin = reference_energies(
+        [atoms.numbers for atoms in train.atoms], E_m, functions.species, settings.reference_energies, train.isolated_m
+    )
     for symbol in functions.species:
         print(f"reference energy {symbol}: {energies[symbol]:.6f} eV ({origin[symbol]})", file=stream)
-    potential = Potential.untrained(functions, frames, settings.hidden, settings.activation, settings.scaling, energies,
-                                    settings.seed)
-    binding, _ = reference_energies([atoms.numbers for atoms in frames], E_m[~train.isolated_m] - baseline(frames, energies),
-                                    functions.species)
+    potential = Potential.untrained(
+        functions, frames, settings.hidden, settings.activation, settings.scaling, energies, settings.seed
+    )
+    bound = E_m[~train.isolated_m] - baseline(frames, energies)
+    binding, _ = reference_energies([atoms.numbers for atoms in frames], bound, functions.species)
     for network, symbol in zip(potential.networks, functions.species):
         network.layers[-1][1][:] = binding[symbol]  # the mean binding energy is not for random weights to find
     return potential
@@ -268,13 +289,19 @@ def names_beside(output):
         raise ValueError(f"{path}: the model file must end in .npz")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder to write the model to")
-    return {"model": path, "history": path.with_suffix(".csv"), "curves": path.with_name(f"{path.stem}_learning.png"),
-            "parity": path.with_name(f"{path.stem}_parity.png"), "checkpoint": path.with_suffix(".checkpoint.npz")}
+    return {
+        "model": path,
+        "history": path.with_suffix(".csv"),
+        "curves": path.with_name(f"{path.stem}_learning.png"),
+        "parity": path.with_name(f"{path.stem}_parity.png"),
+        "checkpoint": path.with_suffix(".checkpoint.npz"),
+    }
 
 
-# ---- the run -----------------------------------------------------------------------------------------------------------
+# ---- the run ---------------------------------------------------------------------------------------------------------
 
-def first_state(potential, objective):
+
+def first_state(potential):
     """State before the first iteration."""
     theta = potential.theta
     return checkpoint.State(0, theta, theta.copy(), 0, float("inf"))
@@ -301,9 +328,17 @@ class Run:
         if self.state.iteration == 0:
             self.after(self.state.theta, iteration=0)
         try:
-            result = minimize(self.loss_and_gradient, self.state.theta, jac=True, method="L-BFGS-B", callback=self.after,
-                              options={"maxiter": left, "maxfun": 20 * left, "maxcor": MEMORY, "ftol": 1e-12, "gtol": 1e-8})
-            reason = self.stopped or (f"{self.settings.max_iterations} iterations" if result.nit >= left else result.message)
+            options = {"maxiter": left, "maxfun": 20 * left, "maxcor": MEMORY, "ftol": 1e-12, "gtol": 1e-8}
+            result = minimize(
+                self.loss_and_gradient,
+                self.state.theta,
+                method="L-BFGS-B",
+                jac=True,
+                callback=self.after,
+                options=options,
+            )
+            limit = f"{self.settings.max_iterations} iterations"
+            reason = self.stopped or (limit if result.nit >= left else result.message)
         except KeyboardInterrupt:
             reason = "interrupted"
         if self.path is not None:
@@ -346,19 +381,27 @@ class Run:
             raise StopIteration
 
 
-# ---- after -------------------------------------------------------------------------------------------------------------
+# ---- after -----------------------------------------------------------------------------------------------------------
+
 
 def finish(potential, train, valid, run, reason, files, settings, stream):
     """Errors of the best weights, model file, history, plots."""
     state = run.state
     print(f"ended: {reason}; kept the weights of iteration {state.best_iteration}", file=stream)
-    errors = {name: evaluate(potential, part) for name, part in (("training", train), ("validation", valid)) if len(part)}
+    parts = {name: part for name, part in (("training", train), ("validation", valid)) if len(part)}
+    errors = {name: evaluate(potential, part) for name, part in parts.items()}
     for name, part in errors.items():
         print(f"{name} errors\n{part}", file=stream)
-    info = {"training": {"iterations": state.iteration, "best_iteration": state.best_iteration, "reason": reason,
-                         "seconds": state.history.rows[-1].elapsed if state.history.rows else 0.0,
-                         "settings": settings.plain() | {"symmetry_functions": None},
-                         "errors": {name: part.to_json() for name, part in errors.items()}}}
+    info = {
+        "training": {
+            "iterations": state.iteration,
+            "best_iteration": state.best_iteration,
+            "reason": reason,
+            "seconds": state.history.rows[-1].elapsed if state.history.rows else 0.0,
+            "settings": settings.plain() | {"symmetry_functions": None},
+            "errors": {name: part.to_json() for name, part in errors.items()},
+        }
+    }
     potential = replace(potential, info=info)
     if files:
         model_file.save(potential, files["model"])

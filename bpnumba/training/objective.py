@@ -2,13 +2,14 @@
 
     L = 1/N [ sum_m w_m (dE_m / (n_m s_E))^2 + sum_ac w_m (dF_ac / s_F)^2 + sum_mv w_m (dS_mv / s_S)^2 ] + l2 |theta|^2
 
-d = prediction - label, n_m atoms in frame m, N the number of residuals.  The scales s say how large an error is taken for
-noise; labels that a frame lacks take no part.
+d = prediction - label, n_m atoms in frame m, N the number of residuals.  The scales s say how large an error is taken
+for noise; labels that a frame lacks take no part.
 
-Forces and virial are linear in the slopes dE/dx of the network.  The gradient of their part of the loss is therefore one
-walk down the staircase with tangents, ``x_dot = pushforward(pairs.pushforward(-F_bar, W_bar))``, and one dual pass of the
-network (`Network.dual_gradient`): no loop over force components, no second derivatives of symmetry functions.
+Forces and virial are linear in the slopes dE/dx of the network.  The gradient of their part of the loss is therefore
+one walk down the staircase with tangents, ``x_dot = pushforward(pairs.pushforward(-F_bar, W_bar))``, and one dual pass
+of the network (`Network.dual_gradient`): no loop over force components, no second derivatives of symmetry functions.
 """
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ class Scales(NamedTuple):
         """
         labeled = np.repeat(dataset.has_forces_m, dataset.n_atoms_m)
         squares = np.sort((dataset.forces_ac[labeled] ** 2).ravel())
-        squares = squares[:max(1, int(np.ceil(0.99 * len(squares))))]
+        squares = squares[: max(1, int(np.ceil(0.99 * len(squares))))]
         rms = np.sqrt(squares.mean()) if len(squares) and squares.max() > 0.0 else 1.0
         forces = settings.forces_scale or 0.07 * float(rms)
         return cls(settings.energy_scale or 0.02 * forces, forces, settings.stress_scale or 0.05 * forces, settings.l2)
@@ -83,8 +84,16 @@ class Objective:
     n_residuals: int
 
     @classmethod
-    def prepare(cls, potential, dataset, scales, weights=(1.0, 1.0, 1.0), config_type_weights=None, dtype=np.float32,
-                report=lambda done, of: None):
+    def prepare(
+        cls,
+        potential,
+        dataset,
+        scales,
+        weights=(1.0, 1.0, 1.0),
+        config_type_weights=None,
+        dtype=np.float32,
+        report=lambda done, of: None,
+    ):
         """Symmetry functions, Jacobian blocks and labels of a dataset.
 
         Parameters
@@ -105,8 +114,10 @@ class Objective:
         factors = dict(config_type_weights or {})
         unknown = set(factors) - set(dataset.config_type_m)
         if unknown:
-            raise ValueError(f"weights are given for config_type {', '.join(sorted(unknown))}, which no frame has; "
-                             f"there are {', '.join(sorted(set(dataset.config_type_m)))}")
+            raise ValueError(
+                f"weights are given for config_type {', '.join(sorted(unknown))}, which no frame has; "
+                f"there are {', '.join(sorted(set(dataset.config_type_m)))}"
+            )
         chunks = []
         for first, last in batches(dataset.n_atoms_m, ATOMS_IN_CHUNK):
             labels = dataset.subset(np.arange(first, last))
@@ -117,7 +128,8 @@ class Objective:
             weight_m = np.array([factors.get(kind, 1.0) for kind in labels.config_type_m])
             chunks.append(Chunk(pairs, descriptors, x_e, labels, weight_m, labels.energy_m - E0_m, labels.n_atoms_m))
             report(last, len(dataset))
-        counts = (dataset.has_energy_m.sum(), 3 * dataset.n_atoms_m[dataset.has_forces_m].sum(), 6 * dataset.has_stress_m.sum())
+        n_forces = 3 * dataset.n_atoms_m[dataset.has_forces_m].sum()
+        counts = (dataset.has_energy_m.sum(), n_forces, 6 * dataset.has_stress_m.sum())
         n = sum(int(count) for count, weight in zip(counts, weights) if weight > 0.0)
         return cls(potential, tuple(chunks), scales, tuple(weights), max(n, 1))
 
@@ -137,12 +149,13 @@ class Objective:
             r_dot = chunk.pairs.pushforward(-F_bar, W_bar)
             G_dot = chunk.descriptors.pushforward(r_dot)
             e_bar_a, pieces = e_bar_m[chunk.pairs.structure_a], []
-            for atoms, x, g_dot, scaling, network in zip(chunk.descriptors.layout.atoms_e, chunk.x_e, G_dot,
-                                                         potential.scalings, potential.networks):
+            for atoms, x, g_dot, scaling, network in zip(
+                chunk.descriptors.layout.atoms_e, chunk.x_e, G_dot, potential.scalings, potential.networks
+            ):
                 pieces.append(network.weight_gradient(x, e_bar_a[atoms], scaling.pushforward(g_dot)))
             gradient += np.concatenate(pieces)
-        l2 = self.scales.l2
-        return (loss / self.n_residuals + l2 * (theta @ theta), gradient / self.n_residuals + 2.0 * l2 * theta, rmse(sums))
+        n, l2 = self.n_residuals, self.scales.l2
+        return loss / n + l2 * (theta @ theta), gradient / n + 2.0 * l2 * theta, rmse(sums)
 
     def validate(self, theta):
         """Robust loss and `Rmse` for validation: 1/N sum log(1 + r^2) over the residuals r of the loss.
@@ -168,7 +181,9 @@ class Objective:
         in units of noise, sums of squared errors and counts."""
         pairs, descriptors, labels = chunk.pairs, chunk.descriptors, chunk.labels
         e_a, dE_dG = np.empty(pairs.n_atoms), []
-        for atoms, x, scaling, network in zip(descriptors.layout.atoms_e, chunk.x_e, potential.scalings, potential.networks):
+        for atoms, x, scaling, network in zip(
+            descriptors.layout.atoms_e, chunk.x_e, potential.scalings, potential.networks
+        ):
             e_a[atoms], dE_dx = network.energy_and_slope(x)
             dE_dG.append(scaling.pullback(dE_dx))
         forces, virial = pairs.pullback(descriptors.pullback(tuple(dE_dG)))
@@ -184,9 +199,14 @@ class Objective:
         u_E, u_F, u_S = (np.sqrt(weight) / scale for weight, scale in zip(self.weights, self.scales))
         r_E, r_F, r_S = u_E * w_m * dE, u_F * w_a[:, None] * dF, u_S * w_m[:, None] * dS
         W_bar = (2.0 * u_S * w_m[:, None] * r_S / volume[:, None])[:, VOIGT]  # transpose of stress_voigt, where a
-        W_bar[:, ~np.eye(3, dtype=bool)] *= 0.5                               # shear component is the mean of two
-        sums = np.array([[dE @ dE, labels.has_energy_m.sum()], [np.vdot(dF, dF), 3 * has_a.sum()],
-                         [np.vdot(dS, dS), 6 * labels.has_stress_m.sum()]])
+        W_bar[:, ~np.eye(3, dtype=bool)] *= 0.5  # shear component is the mean of two
+        sums = np.array(
+            [
+                [dE @ dE, labels.has_energy_m.sum()],
+                [np.vdot(dF, dF), 3 * has_a.sum()],
+                [np.vdot(dS, dS), 6 * labels.has_stress_m.sum()],
+            ]
+        )
         return (2.0 * u_E * w_m * r_E / chunk.n_m, 2.0 * u_F * w_a[:, None] * r_F, W_bar), (r_E, r_F, r_S), sums
 
 

@@ -1,0 +1,100 @@
+"""The pages say what is true: names exist, links lead somewhere, code runs, command lines are understood."""
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from bpnumba import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+NAMES = sorted({name for text in PAGES.values() for name in re.findall(r"`(bpnumba(?:\.\w+)+)`", text)})
+SMALLER = {"max_iterations=400": "max_iterations=30"}  # in code of the pages, for the tests to be quick
+
+
+def blocks(language):
+    """(page, number, text) of all fenced blocks of a language."""
+    return [(page, number, block) for page, text in PAGES.items()
+            for number, block in enumerate(re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))]
+
+
+def resolve(name):
+    """The object of a dotted name: the longest module that there is, and attributes from there on."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[end:]:
+            fields = getattr(found, "__dataclass_fields__", {})
+            found = fields[part] if part in fields and not hasattr(found, part) else getattr(found, part)
+        return found
+    raise ModuleNotFoundError(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_exist(name):
+    resolve(name)
+
+
+def test_there_are_names_to_check():
+    assert len(NAMES) > 40
+
+
+def test_a_wrong_name_is_noticed():
+    with pytest.raises(AttributeError):
+        resolve("bpnumba.pairs.Pairs.pull")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        file, _, section = target.partition("#")
+        if not target.startswith("https://"):
+            path = (ROOT / page).parent / file
+            assert path.exists(), f"{page}: {target}"
+            headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE) if section else []
+            assert not section or section in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_every_example_is_mentioned(name):
+    assert any(f"examples/{name}" in text for text in PAGES.values())
+
+
+@pytest.mark.parametrize(("page", "number", "block"), blocks("python"))
+def test_code_runs(page, number, block, tmp_path, monkeypatch, capsys):
+    """Every block is complete in itself; fits are shortened, nothing else is changed."""
+    monkeypatch.chdir(tmp_path)
+    for long, short in SMALLER.items():
+        block = block.replace(long, short)
+    assert "fit(" not in block or any(short in block for short in SMALLER.values())
+    exec(compile(block, f"{page}, block {number}", "exec"), {"__name__": "__main__"})
+
+
+def test_command_lines_are_understood():
+    """Installation is not tried here; what follows `bpnumba` must be a command line that its parser takes."""
+    lines = [part.strip() for _, _, block in blocks("sh") for line in block.splitlines() for part in line.split("&&")]
+    commands = [line for line in lines if line.startswith("bpnumba ")]
+    assert {line.split()[1] for line in commands} == {"fit", "evaluate", "info", "demo"}
+    for line in commands:
+        cli.parser().parse_args(shlex.split(line)[1:])
+
+
+def test_units_on_the_page_of_notation():
+    from bpnumba import units
+
+    text = PAGES["docs/notation.md"]
+    assert f"1 eV/Angstrom^3 = {units.GPA:.4f} GPa" in text
+    assert f"{units.BOHR**2:.4f}/bohr^2" in text
+
+
+def test_cutoff_functions_on_the_page_of_notation():
+    from bpnumba.formulas.cutoff import CUTOFFS
+
+    table = re.findall(r"^\| `(\w+)`[^|]*\| \$", PAGES["docs/notation.md"], re.MULTILINE)
+    assert table[-len(CUTOFFS):] == list(CUTOFFS)
