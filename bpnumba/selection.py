@@ -16,6 +16,7 @@ from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse.linalg import eigsh
 
 from bpnumba.kernels.table import FUNCTION
 
@@ -118,7 +119,7 @@ def choose(G, n, radial_of, residual=1e-3):
         if len(kept) < len(seeds):
             pick = seeds[len(kept)]
         else:
-            leverage = np.linalg.eigh(rest)[1][:, -1] ** 2
+            leverage = leading_vector(rest) ** 2
             leverage[kept] = -1.0
             pick = int(np.argmax(leverage))
         if left[pick] <= 1e-12 * gram[pick, pick]:  # nothing of it is left: only rounding would be described
@@ -131,7 +132,7 @@ def choose(G, n, radial_of, residual=1e-3):
         rest[pick], rest[:, pick] = 0.0, 0.0
     missing = np.sqrt(np.clip(np.diag(rest) / np.diag(gram), 0.0, None))
     for s in set(range(len(usable))) - set(kept):
-        reasons[usable[s]] = f"redundant: the kept ones describe {100 * (1 - missing[s] ** 2):.2f} % of its variance"
+        reasons[usable[s]] = f"left out: the kept ones describe {100 * (1 - missing[s] ** 2):.2f} % of its variance"
     kept = np.sort(kept)
     correlation = np.abs(np.corrcoef(Z[:, kept], rowvar=False).reshape(len(kept), len(kept)) - np.eye(len(kept)))
     return Choice(
@@ -143,6 +144,11 @@ def choose(G, n, radial_of, residual=1e-3):
         float(np.sqrt(max(np.trace(rest), 0.0) / total)),
         usable,
     )
+
+
+def leading_vector(gram):
+    """Eigenvector of the largest eigenvalue; started from the diagonal, so that it is the same each time."""
+    return eigsh(gram, k=1, v0=np.diag(gram))[1][:, 0] if len(gram) > 1 else np.ones(1)
 
 
 def standardized(G):

@@ -1,9 +1,9 @@
 """What a symmetry function sees: four pictures in one file.
 
-A symmetry function turns the neighbors of an atom into one number.  It is built of factors of distances (top left) and of
-angles (top right).  Summed over all neighbors, radial functions with different shifts are a soft radial distribution
-function, which tells crystal structures apart (bottom left).  No single function sees everything: the radial function of
-the oxygen atom is blind to the bending of a water molecule (bottom right).
+A symmetry function turns the neighbors of an atom into one number.  It is built of factors of distances (top left) and
+of angles (top right).  Summed over all neighbors, radial functions with different shifts are a soft radial distribution
+function, which tells crystal structures apart (bottom left).  No single function sees everything: the radial function
+of the oxygen atom is blind to the bending of a water molecule (bottom right).
 
     python 01_what_a_symmetry_function_sees.py [picture.png]
 """
@@ -37,7 +37,8 @@ def pair_factors(axes):
         axes.plot(r, phi(eta, 0.0), color=color, label=f"η = {eta}, rs = 0")
     for rs, color in ((2.4, ORANGE), (3.8, VIOLET)):
         axes.plot(r, phi(6.0, rs), color=color, label=f"η = 6, rs = {rs} Å")
-    axes.set(title="Factor of a distance", xlabel="r (Å)", ylabel="φ(r) = exp(−η (r − rs)²) fc(r)", xlim=(0, 6.5), ylim=(0, 1.05))
+    axes.set(title="Factor of a distance", xlabel="r (Å)", ylabel="φ(r) = exp(−η (r − rs)²) fc(r)", xlim=(0, 6.5),
+             ylim=(0, 1.05))
 
 
 def angular_factors(axes):
@@ -61,11 +62,12 @@ def fingerprints(axes):
     G_warm = functions.create(warm)
     axes.fill_between(shifts, G_warm.min(0), G_warm.max(0), color=BLUE, alpha=0.18, linewidth=0,
                       label="diamond, shaken by 0.12 Å: all atoms")
-    crystals = {"diamond": (diamond, BLUE), "beta-tin": (beta_tin(4.82, 2.65), GREEN), "fcc": (bulk("Si", "fcc", a=3.87), ORANGE)}
+    crystals = {"diamond": (diamond, BLUE), "beta-tin": (beta_tin(4.82, 2.65), GREEN),
+                "fcc": (bulk("Si", "fcc", a=3.87), ORANGE)}
     for name, (atoms, color) in crystals.items():
         axes.plot(shifts, functions.create(atoms)[0], color=color, label=name)
-    axes.set(title="Sum over the neighbors: G2 of silicon crystals", xlabel="rs (Å)", ylabel="G2, η = 12", ylim=(0, None),
-             xlim=(shifts[0], shifts[-1]))
+    axes.set(title="Sum over the neighbors: G2 of silicon crystals", xlabel="rs (Å)", ylabel="G2, η = 12",
+             xlim=(shifts[0], shifts[-1]), ylim=(0, None))
 
 
 def beta_tin(a, c):
@@ -101,7 +103,8 @@ def main():
 
     figure = Figure(figsize=(9.6, 7.0), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, draw in zip(figure.subplots(2, 2).flat, (pair_factors, angular_factors, fingerprints, bending), strict=True):
+    panels = pair_factors, angular_factors, fingerprints, bending
+    for axes, draw in zip(figure.subplots(2, 2).flat, panels, strict=True):
         draw(axes)
         axes.grid(color="#e6e6e6", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

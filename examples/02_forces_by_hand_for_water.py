@@ -1,8 +1,8 @@
 """Forces by hand: one water molecule, from coordinates to forces, in plain Python.
 
-Every step of the theory once, with numbers that can be followed on paper: pair vectors, pair factors, symmetry functions,
-scaling, a network with two hidden neurons per element, energy; then the chain rule back to the forces.  In the end the
-same model is built with the library, which must agree, and so must finite differences.
+Every step of the theory once, with numbers that can be followed on paper: pair vectors, pair factors, symmetry
+functions, scaling, a network with two hidden neurons per element, energy; then the chain rule back to the forces.  In
+the end the same model is built with the library, which must agree, and so must finite differences.
 
     python 02_forces_by_hand_for_water.py
 """
@@ -25,8 +25,9 @@ from bpnumba.scaling import Scaling
 RC = 6.0  # cutoff radius, Angstrom
 CUTOFF = list(CUTOFFS).index("cosine")  # formulas know a cutoff function by its position in the table
 
-RADIAL = {"H": [("H", 0.3), ("O", 0.5)], "O": [("H", 0.5)]}  # center -> (neighbor, eta) of each G2; rs = 0
-ANGULAR = {"H": [("H", "O", 0.05, 2.0, 1.0)], "O": [("H", "H", 0.05, 1.0, -1.0)]}  # -> (neighbors, eta, zeta, lam) of each G4
+# center -> (neighbor, eta) of each G2, with rs = 0, and (neighbor, neighbor, eta, zeta, lam) of each G4
+RADIAL = {"H": [("H", 0.3), ("O", 0.5)], "O": [("H", 0.5)]}
+ANGULAR = {"H": [("H", "O", 0.05, 2.0, 1.0)], "O": [("H", "H", 0.05, 1.0, -1.0)]}
 SHIFT = {"H": [0.4, 0.5, 0.6], "O": [1.1, 0.9]}
 FACTOR = {"H": [4.0, 3.0, 2.0], "O": [2.5, 1.5]}
 W1 = {"H": [[0.3, -0.5], [0.7, 0.2], [-0.4, 0.6]], "O": [[0.8, -0.3], [0.5, 0.9]]}  # input s -> hidden neuron n
@@ -61,15 +62,16 @@ def main():
             if i != j:
                 r[i, j] = [b - a for a, b in zip(POSITIONS[i], POSITIONS[j])]
                 u[i, j] = 0.5 * sum(c * c for c in r[i, j])
-                print(f"   {SYMBOLS[i]}{i} -> {SYMBOLS[j]}{j}:  r = {numbers(r[i, j])},  |r| = {math.sqrt(2 * u[i, j]):.4f},"
-                      f"  u = {u[i, j]:.4f}")
+                print(f"   {SYMBOLS[i]}{i} -> {SYMBOLS[j]}{j}:  r = {numbers(r[i, j])},  "
+                      f"|r| = {math.sqrt(2 * u[i, j]):.4f},  u = {u[i, j]:.4f}")
 
     print("\n2. Symmetry functions, and how they change with u of every pair")
     G, dG_du = [], []  # per atom: values; per atom and function: {pair: slope}
     for i in atoms:
         values, slopes = [], []
         for neighbor, eta in RADIAL[SYMBOLS[i]]:  # G2: a sum of pair factors
-            terms = {(i, j): pair_factor(u[i, j], eta, 0.0, RC, CUTOFF) for j in atoms if j != i and SYMBOLS[j] == neighbor}
+            terms = {(i, j): pair_factor(u[i, j], eta, 0.0, RC, CUTOFF)
+                     for j in atoms if j != i and SYMBOLS[j] == neighbor}
             values.append(sum(phi for phi, _ in terms.values()))
             slopes.append({pair: dphi for pair, (_, dphi) in terms.items()})
         for _, _, eta, zeta, lam in ANGULAR[SYMBOLS[i]]:  # G4: here only one couple of neighbors
@@ -81,7 +83,7 @@ def main():
         dG_du.append(slopes)
         print(f"   {SYMBOLS[i]}{i}:  G = {numbers(values)}")
 
-    print("\n   The tape does the product rule by itself.  The angular function of the oxygen atom, slopes in u of ij, ik, jk:")
+    print("\n   The tape does the product rule by itself.  G4 of the oxygen atom, slopes in u of ij, ik, jk:")
     _, _, eta, zeta, lam = ANGULAR["O"][0]
     nodes = [Node(u[pair]) for pair in ((0, 1), (0, 2), (1, 2))]
     term = triplet(*nodes, (lam, zeta, True), (eta, 0.0, RC, CUTOFF))
@@ -89,7 +91,7 @@ def main():
     print(f"   by hand {numbers(dG_du[0][1].values(), 6)}\n   tape    {numbers(taped, 6)}")
     assert np.allclose(list(dG_du[0][1].values()), taped, rtol=0.0, atol=1e-14)
 
-    print("\n3. Scaling x = (G - shift) factor, network e = b2 + sum_n w2_n tanh(b1_n + sum_s W1_sn x_s), and its slopes")
+    print("\n3. Scaling x = (G - shift) factor, network e = b2 + sum_n W2_n tanh(b1_n + sum_s W1_sn x_s), its slopes")
     energy, dE_dG = 0.0, []
     for i in atoms:
         z = SYMBOLS[i]
@@ -99,7 +101,7 @@ def main():
         de_dx = [sum(W2[z][n] * (1.0 - a[n] ** 2) * W1[z][s][n] for n in range(2)) for s in range(len(x))]
         dE_dG.append([slope * factor for slope, factor in zip(de_dx, FACTOR[z])])
         energy += E0[z] + e
-        print(f"   {z}{i}:  x = {numbers(x)},  hidden a = {numbers(a)},  e = {e:+.6f} eV,  de/dG = {numbers(dE_dG[i])}")
+        print(f"   {z}{i}:  x = {numbers(x)},  hidden {numbers(a)},  e = {e:+.6f} eV,  de/dG = {numbers(dE_dG[i])}")
     print(f"   E = sum of E0 + e = {energy:.6f} eV")
 
     print("\n4. One vector per pair: g_ij = dE/dr_ij = (dE/du_ij) r_ij, because du = r . dr")
@@ -167,7 +169,8 @@ def finite_differences(potential, atoms, h=1e-3):
 
     for a in range(len(atoms)):
         for c in range(3):
-            forces[a, c] = -(8 * (energy(a, c, h) - energy(a, c, -h)) - (energy(a, c, 2 * h) - energy(a, c, -2 * h))) / (12 * h)
+            near, far = energy(a, c, h) - energy(a, c, -h), energy(a, c, 2 * h) - energy(a, c, -2 * h)
+            forces[a, c] = -(8 * near - far) / (12 * h)
     return forces
 
 

@@ -1,8 +1,8 @@
 """Fit silicon: from density-functional data to a model file.
 
-The data come with the library (silicon, PBE).  A tenth of the frames is set aside and never seen by the fit; of the rest,
-another tenth decides which weights are kept.  Written to the current folder: the model, its history (CSV), learning
-curves, parity plots.
+The data come with the library (silicon, PBE).  A tenth of the frames is set aside and never seen by the fit; of the
+rest, another tenth decides which weights are kept.  Written to the current folder: the model, its history (CSV),
+learning curves, parity plots.
 
     python 03_fit_silicon.py [--max-iterations 400] [--output silicon.npz]
 """

@@ -29,8 +29,11 @@ def quick_fit(max_iterations):
 def show(name, atoms):
     """Lengths and angles of the primitive cell, largest force, stress."""
     lengths, angles = np.split(atoms.cell.cellpar(), 2)
-    print(f"{name:7} E {atoms.get_potential_energy():.5f} eV   cell {lengths.round(4)} Angstrom, {angles.round(2)} degrees   "
-          f"largest force {np.abs(atoms.get_forces()).max():.4f} eV/Angstrom   stress {(GPA * atoms.get_stress()).round(3)} GPa")
+    print(name)
+    print(f"   energy         {atoms.get_potential_energy():.5f} eV")
+    print(f"   cell           {lengths.round(4)} Angstrom, {angles.round(2)} degrees")
+    print(f"   largest force  {np.linalg.norm(atoms.get_forces(), axis=1).max():.4f} eV/Angstrom")
+    print(f"   stress         {(GPA * atoms.get_stress()).round(3)} GPa")
 
 
 def main():
@@ -42,7 +45,8 @@ def main():
 
     # A crystal that is wrong in every respect: 3 % too large, sheared, atoms displaced.
     crystal = bulk("Si", a=1.03 * 5.47)
-    crystal.set_cell(crystal.cell @ (np.eye(3) + [[0.0, 0.03, 0.0], [0.0, 0.0, 0.02], [0.01, 0.0, 0.0]]), scale_atoms=True)
+    shear = np.array([[0.0, 0.03, 0.0], [0.0, 0.0, 0.02], [0.01, 0.0, 0.0]])
+    crystal.set_cell(crystal.cell @ (np.eye(3) + shear), scale_atoms=True)
     crystal.rattle(0.1, seed=1)
     crystal.calc = bpnumba.BPCalculator(potential)
     show("before", crystal)

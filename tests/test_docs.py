@@ -10,7 +10,8 @@ import pytest
 from bpnumba import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+PAGES = {str(path.relative_to(ROOT)): path.read_text()
+         for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 NAMES = sorted({name for text in PAGES.values() for name in re.findall(r"`(bpnumba(?:\.\w+)+)`", text)})
 SMALLER = {"max_iterations=400": "max_iterations=30"}  # in code of the pages, for the tests to be quick
 
@@ -50,6 +51,12 @@ def test_a_wrong_name_is_noticed():
         resolve("bpnumba.pairs.Pairs.pull")
 
 
+def sections(text):
+    """Names of the headings as links spell them."""
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
@@ -57,8 +64,7 @@ def test_links_lead_somewhere(page):
         if not target.startswith("https://"):
             path = (ROOT / page).parent / file
             assert path.exists(), f"{page}: {target}"
-            headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE) if section else []
-            assert not section or section in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+            assert not section or section in sections(path.read_text()), f"{page}: {target}"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))

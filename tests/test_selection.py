@@ -145,7 +145,7 @@ def test_an_exact_linear_dependency_is_dropped(columns):
     assert choice.condition_before > 1e12
     assert choice.condition_after < 100
     dropped = ({0, 1, 2, 3} - set(choice.kept.tolist())).pop()
-    assert choice.reasons[dropped] == "redundant: 100.00 % of its variance is described by the kept ones"
+    assert choice.reasons[dropped] == "left out: the kept ones describe 100.00 % of its variance"
 
 
 def test_the_identity_of_zeta_1_and_2_is_found(silicon):
@@ -193,14 +193,14 @@ def test_at_most_n(G_silicon):
 def test_residual_is_what_a_linear_fit_leaves(G_silicon):
     rows, G = G_silicon
     choice = choose(G, 8, np.where(rows["kind"] == "G2", rows["first"], 0))
-    usable = [not reason or reason.startswith("redundant") for reason in choice.reasons]
+    usable = [not reason or reason.startswith("left out") for reason in choice.reasons]
     Z, C = standardized(G[:, usable]), standardized(G[:, choice.kept])
     left = Z - C @ np.linalg.lstsq(C, Z, rcond=None)[0]
     assert choice.residual == pytest.approx(np.linalg.norm(left) / np.linalg.norm(Z), rel=1e-6)
     for s, reason in enumerate(np.array(choice.reasons)[usable]):
         if reason:
             described = 100 * (1 - np.sum(left[:, s] ** 2) / np.sum(Z[:, s] ** 2))
-            assert float(reason.split()[1]) == pytest.approx(described, abs=0.006)
+            assert float(reason.split()[-5]) == pytest.approx(described, abs=0.006)
 
 
 def test_the_choice_has_a_condition_number_to_live_with(G_silicon):
@@ -219,7 +219,7 @@ def test_the_choice_has_a_condition_number_to_live_with(G_silicon):
 
 
 def test_nothing_to_choose_from():
-    with pytest.raises(ValueError, match="no symmetry function of the pool varies in the data"):
+    with pytest.raises(ValueError, match="no symmetry function varies in the data"):
         choose(np.ones((20, 3)), 5, np.zeros(3, int))
 
 
