@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import bulk, diamond100, diamond111, make_supercell
+from ase.build import bulk, diamond100, diamond111
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
 

@@ -25,14 +25,16 @@ from pathlib import Path
 import ase.io
 import numpy as np
 
+from bpnumba.functions import G2, G4
 from bpnumba.network import Network
 from bpnumba.pairs import Pairs
 from bpnumba.potential import Potential
 from bpnumba.scaling import Scaling
-from bpnumba.symmetry import G2, G4, SymmetryFunctions
+from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training.dataset import read
-from bpnumba.training.fit import Settings, untrained
+from bpnumba.training.fit import untrained
 from bpnumba.training.objective import Objective, Scales
+from bpnumba.training.settings import Settings
 
 SHARED = Path(__file__).parents[2] / "shared"
 N2P2_PER_YARDSTICK = 0.84  # measured side by side, see the README beside the yardstick

@@ -20,48 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# ---- activations: an ordinary function of z returns value, first and second derivative; a new one is one entry ------
-
-
-def tanh(z):
-    """f = tanh z, f' = 1 - f^2, f'' = -2 f f'."""
-    f = np.tanh(z)
-    df = 1.0 - f * f
-    return f, df, -2.0 * f * df
-
-
-def logistic(z):
-    """f = 1/(1 + exp(-z)), f' = f (1 - f), f'' = f' (1 - 2 f); written with tanh, which cannot overflow."""
-    f = 0.5 + 0.5 * np.tanh(0.5 * z)
-    df = f * (1.0 - f)
-    return f, df, df * (1.0 - 2.0 * f)
-
-
-def softplus(z):
-    """f = ln(1 + exp z); its slope is the logistic function."""
-    df, ddf, _ = logistic(z)
-    return np.logaddexp(0.0, z), df, ddf
-
-
-def gaussian(z):
-    """f = exp(-z^2/2), f' = -z f, f'' = (z^2 - 1) f; beyond |z| = 40 the exponential is exactly 0 in float64."""
-    z = np.clip(z, -40.0, 40.0)
-    f = np.exp(-0.5 * z * z)
-    return f, -z * f, (z * z - 1.0) * f
-
-
-def identity(z):
-    """f = z, f' = 1, f'' = 0."""
-    return z, np.ones_like(z), np.zeros_like(z)
-
-
-ACTIVATIONS = {
-    "tanh": tanh,
-    "logistic": logistic,
-    "softplus": softplus,
-    "gaussian": gaussian,
-    "identity": identity,
-}
+from bpnumba.activations import ACTIVATIONS
 
 # ---- weights: one flat vector ----------------------------------------------------------------------------------------
 

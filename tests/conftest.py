@@ -119,7 +119,8 @@ def atoms(request, systems):
 @pytest.fixture(scope="session")
 def functions():
     """Radii, cutoff functions, kinds, shifts and powers mixed, shared and unshared pair factors, in no useful order."""
-    from bpnumba.symmetry import G1, G2, G4, G5, SymmetryFunctions
+    from bpnumba.functions import G1, G2, G4, G5
+    from bpnumba.symmetry import SymmetryFunctions
 
     first, second, third = RADII
     return SymmetryFunctions.from_functions([

@@ -82,7 +82,7 @@ def test_fit_passes_on_what_is_given_and_nothing_else(monkeypatch):
 
 
 def test_options_of_fit_are_settings_of_fit():
-    from bpnumba.training.fit import Settings
+    from bpnumba.training.settings import Settings
 
     settings = {field.name for field in dataclasses.fields(Settings)}
     options = {name.replace("-", "_") for name, _, _ in cli.FIT_OPTIONS}

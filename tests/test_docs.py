@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from test_architecture import FLOORS
+from test_architecture import NAMES as MODULES
 
 from bpnumba import cli
 
@@ -104,3 +106,21 @@ def test_cutoff_functions_on_the_page_of_notation():
 
     table = re.findall(r"^\| `(\w+)`[^|]*\| \$", PAGES["docs/notation.md"], re.MULTILINE)
     assert table[-len(CUTOFFS):] == list(CUTOFFS)
+
+
+def test_the_plan_has_every_module_on_its_floor():
+    """The plan of design.md against the floors that the test of the architecture enforces."""
+    plan = re.search(r"## 2\. Plan\n\n```\nbpnumba/\n(.*?)```", PAGES["docs/design.md"], re.DOTALL).group(1)
+    found, floor, folder = {"bpnumba": 0}, 0, ""
+    for line in plan.splitlines():
+        floor = int((re.search(r" floor (\d) ", line) or [0, floor])[1])
+        indent, names = re.match(r"( +)([^ ,]+(?:, [^ ,]+)*)", line).groups()
+        folder = folder if len(indent) > 2 else ""
+        if names.endswith("/"):
+            folder = names
+            found[names.rstrip("/")] = floor
+        else:
+            found |= {(folder + name).removesuffix(".py").replace("/", "."): floor for name in names.split(", ")}
+    del found["__init__"]
+    found["io"] = found["io.archive"]
+    assert found == {name: next(k for k, names in enumerate(FLOORS) if name in names) for name in MODULES}

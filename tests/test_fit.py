@@ -11,7 +11,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 import bpnumba
-from bpnumba.training import fit as module
+from bpnumba.training import run as module
+from bpnumba.training.objective import Objective
 from bpnumba.training.progress import History
 
 SMALL = {"cutoff": 5.5, "n_functions": 12, "hidden": (6,), "max_iterations": 40, "seed": 3}
@@ -108,13 +109,13 @@ def test_keeps_the_weights_of_the_smallest_validation_loss(folder, monkeypatch):
         kept[iteration] = theta.copy()
         return scores[iteration], (0.0, 0.0, 0.0)
 
-    monkeypatch.setattr(module.Objective, "validate", made_up)
+    monkeypatch.setattr(Objective, "validate", made_up)
     result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), **SMALL)
     np.testing.assert_array_equal(result.potential.theta, kept[20])
 
 
 def test_stops_when_validation_does_not_improve(folder, monkeypatch):
-    monkeypatch.setattr(module.Objective, "validate", lambda self, theta: (1.0, (0.0, 0.0, 0.0)))
+    monkeypatch.setattr(Objective, "validate", lambda self, theta: (1.0, (0.0, 0.0, 0.0)))
     result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), patience=15, **SMALL)
     assert result.reason == "no better validation error for 15 iterations"
     assert result.history.rows[-1].iteration == 15
@@ -163,7 +164,7 @@ def test_resume_without_a_checkpoint(folder, tmp_path):
 
 
 def test_ctrl_c_ends_with_the_best_model_saved(folder, tmp_path, monkeypatch):
-    real, calls = module.Objective.evaluate, []
+    real, calls = Objective.evaluate, []
 
     def interrupted(self, theta):
         calls.append(1)
@@ -171,7 +172,7 @@ def test_ctrl_c_ends_with_the_best_model_saved(folder, tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return real(self, theta)
 
-    monkeypatch.setattr(module.Objective, "evaluate", interrupted)
+    monkeypatch.setattr(Objective, "evaluate", interrupted)
     stream = io.StringIO()
     result = bpnumba.fit(folder / "train.xyz", output=tmp_path / "cu.npz", stream=stream, **SMALL)
     assert result.reason == "interrupted"

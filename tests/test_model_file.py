@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
+from bpnumba.functions import G1, G2, G4, G5
 from bpnumba.io import archive, model_file
 from bpnumba.io.model_file import load, save
 from bpnumba.potential import Potential
-from bpnumba.symmetry import G1, G2, G4, G5, SymmetryFunctions
+from bpnumba.symmetry import SymmetryFunctions
 
 
 @pytest.fixture(scope="module")

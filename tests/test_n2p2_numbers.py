@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from bpnumba.functions import G2, G4, G5
 from bpnumba.pairs import Pairs
-from bpnumba.symmetry import G2, G4, G5, SymmetryFunctions
+from bpnumba.symmetry import SymmetryFunctions
 
 FOLDER = Path(__file__).parent.parent / ".." / "shared" / "reference" / "runner"
 WATER = "predict_H2O_RPBE-D3"

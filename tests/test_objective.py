@@ -11,8 +11,8 @@ from bpnumba.potential import Potential
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import objective
 from bpnumba.training.dataset import Dataset
-from bpnumba.training.fit import Settings
 from bpnumba.training.objective import Objective, Scales
+from bpnumba.training.settings import Settings
 
 SCALES = Scales(0.01, 0.1, 0.005, 1e-3)
 

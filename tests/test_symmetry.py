@@ -9,9 +9,10 @@ from ase.build import bulk, molecule
 from ase.data import chemical_symbols
 
 from bpnumba.formulas.cutoff import CUTOFFS
+from bpnumba.functions import DEFAULT_CUTOFF, G1, G2, G4, G5
 from bpnumba.kernels.table import FUNCTION
 from bpnumba.pairs import Pairs
-from bpnumba.symmetry import DEFAULT_CUTOFF, G1, G2, G4, G5, SymmetryFunctions
+from bpnumba.symmetry import SymmetryFunctions
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from bpnumba.formulas import tape
 from bpnumba.formulas.cutoff import CUTOFFS
 from bpnumba.formulas.radial import pair_factor
 from bpnumba.formulas.tape import Node, apply, triplet
+from bpnumba.functions import G4, G5
 from bpnumba.pairs import Pairs
-from bpnumba.symmetry import G4, G5, SymmetryFunctions
+from bpnumba.symmetry import SymmetryFunctions
 
 R_J, R_K = np.array([1.1, 0.3, -0.4]), np.array([-0.7, 1.2, 0.9])
 U = [0.5 * float(r @ r) for r in (R_J, R_K, R_K - R_J)]

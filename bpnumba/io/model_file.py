@@ -31,11 +31,12 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from ase.data import chemical_symbols
 
+from bpnumba.functions import G2, G4, G5
 from bpnumba.io import archive
 from bpnumba.network import Network, n_weights
 from bpnumba.potential import Potential
 from bpnumba.scaling import Scaling
-from bpnumba.symmetry import G2, G4, G5, SymmetryFunctions
+from bpnumba.symmetry import SymmetryFunctions
 
 __all__ = ["load", "save"]
 

@@ -47,9 +47,6 @@ class Scales(NamedTuple):
         return cls(settings.energy_scale or 0.02 * forces, forces, settings.stress_scale or 0.05 * forces, settings.l2)
 
 
-L2 = 1e-4
-
-
 class Rmse(NamedTuple):
     """Root mean square errors; 0 where there is no label of the kind."""
 

@@ -1,0 +1,113 @@
+"""What a fit can be told: one record, which the Python function, the command line and the checkpoint share.
+
+>>> Settings.of({"cutoff": 5.0}).cutoff
+5.0
+"""
+
+import json
+from dataclasses import dataclass, fields
+
+from bpnumba.functions import DEFAULT_CUTOFF
+from bpnumba.symmetry import SymmetryFunctions
+from bpnumba.training import dataset
+
+LABELS = ("energy", "forces", "stress")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a fit can be told; every value has a default that suits most data.
+
+    Parameters
+    ----------
+    symmetry_functions : SymmetryFunctions, optional
+        By default `SymmetryFunctions.select` chooses them for the training frames.
+    cutoff : float
+        Cutoff radius of the chosen functions in Angstrom.
+    n_functions : int, optional
+        Largest number of chosen functions per element.
+    cutoff_function : str
+        Name of the cutoff function of the chosen functions.
+    hidden : tuple of int, or dict of symbol -> tuple
+        Neurons of the hidden layers.
+    activation : str
+        Activation function of the hidden layers.
+    scaling : str
+        How symmetry functions are scaled: "standard", "minmax", "center" or "none".
+    reference_energies : dict, optional
+        Chemical symbol -> E0 in eV.  By default from isolated atoms in the data, else by least squares.
+    keys : Keys
+        Names of the labels in the data.
+    energy_weight, forces_weight, stress_weight : float, optional
+        Factors of the three parts of the loss.  By default 1 where there are labels; 0 leaves a part out; a positive
+        number requests it, and it is an error if no frame has such a label.
+    config_type_weights : dict, optional
+        config_type -> factor of its frames in the loss.
+    energy_scale, forces_scale, stress_scale : float, optional
+        Errors that count as noise, in eV/atom, eV/Angstrom and eV/Angstrom^3; by default `Scales.from_data`.
+    l2 : float
+        Factor of the squared weights in the loss.
+    seed : int
+        Of the random weights and of the choice of validation frames.
+    max_iterations : int
+    valid_fraction : float
+        Part of the training frames set aside for validation if none are given.
+    patience : int
+        Iterations without a better validation error after which the fit stops.
+    checkpoint_every : int
+        Iterations between two checkpoints.
+    """
+
+    symmetry_functions: SymmetryFunctions | None = None
+    cutoff: float = 6.0
+    n_functions: int | None = None
+    cutoff_function: str = DEFAULT_CUTOFF
+    hidden: tuple | dict = (15, 15)
+    activation: str = "tanh"
+    scaling: str = "standard"
+    reference_energies: dict | None = None
+    keys: dataset.Keys = dataset.Keys()
+    energy_weight: float | None = None
+    forces_weight: float | None = None
+    stress_weight: float | None = None
+    config_type_weights: dict | None = None
+    energy_scale: float | None = None
+    forces_scale: float | None = None
+    stress_scale: float | None = None
+    l2: float = 1e-3
+    seed: int = 0
+    max_iterations: int = 1500
+    valid_fraction: float = 0.1
+    patience: int = 300
+    checkpoint_every: int = 100
+
+    def __post_init__(self):
+        for name, lowest in (
+            ("max_iterations", 0),
+            ("patience", 1),
+            ("checkpoint_every", 1),
+            ("l2", 0),
+            ("seed", 0),
+            *((f"{label}_weight", 0) for label in LABELS),
+        ):
+            value = getattr(self, name)
+            if value is not None and not value >= lowest:
+                raise ValueError(f"{name} must be at least {lowest}, not {value}")
+
+    @classmethod
+    def of(cls, settings):
+        """Settings from keywords, with an error that names an unknown one."""
+        known = [f.name for f in fields(cls)]
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            raise TypeError(f"fit has no setting {', '.join(unknown)}; there are {', '.join(known)}")
+        return cls(**settings)
+
+    def plain(self):
+        """All settings that change the result, as JSON can hold them; not those that only say when to stop or save."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("max_iterations", "checkpoint_every", "patience"):
+            del values[name]
+        if self.symmetry_functions is not None:
+            values["symmetry_functions"] = self.symmetry_functions.functions.tolist()
+        return json.loads(json.dumps(values))
