@@ -78,7 +78,7 @@ class Choice(NamedTuple):
     usable: np.ndarray  # positions of the functions that vary enough; the residual is over these
 
 
-def choose(G, n, radial_of, residual=1e-3):
+def choose(G, n, radial_of, residual=1e-4):
     """Choose at most n columns of G by deflated CUR with one singular vector.
 
     The leverage of a column is the square of its entry in the leading right singular vector; the column of largest

@@ -62,7 +62,7 @@ class Settings:
     cutoff: float = 6.0
     n_functions: int | None = None
     cutoff_function: str = DEFAULT_CUTOFF
-    hidden: tuple | dict = (15, 15)
+    hidden: tuple | dict = (20, 20)
     activation: str = "tanh"
     scaling: str = "standard"
     reference_energies: dict | None = None
@@ -74,7 +74,7 @@ class Settings:
     energy_scale: float | None = None
     forces_scale: float | None = None
     stress_scale: float | None = None
-    l2: float = 1e-3
+    l2: float = 1e-2
     seed: int = 0
     max_iterations: int = 1500
     valid_fraction: float = 0.1
