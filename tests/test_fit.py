@@ -117,8 +117,30 @@ def test_keeps_the_weights_of_the_smallest_validation_loss(folder, monkeypatch):
 def test_stops_when_validation_does_not_improve(folder, monkeypatch):
     monkeypatch.setattr(Objective, "validate", lambda self, theta: (1.0, (0.0, 0.0, 0.0)))
     result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), patience=15, **SMALL)
-    assert result.reason == "no better validation error for 15 iterations"
-    assert result.history.rows[-1].iteration == 15
+    assert result.reason == "no better validation error for 20 iterations"
+    assert result.history.rows[-1].iteration == 20
+
+
+def test_an_early_end_keeps_the_last_weights_if_they_are_better(monkeypatch):
+    real, calls = Objective.evaluate, []
+
+    def interrupted(self, theta):
+        calls.append(1)
+        if len(calls) == 8:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, theta)
+
+    monkeypatch.setattr(Objective, "evaluate", interrupted)
+    result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), **SMALL)
+    last = result.history.rows[-1]
+    assert 0 < last.iteration < 8
+    assert last.valid[0] > 0
+    assert result.potential.info["training"]["best_iteration"] == last.iteration
+
+
+def test_without_validation_frames_the_last_weights_are_kept():
+    result = bpnumba.fit(copper(6), stream=io.StringIO(), valid_fraction=0, **SMALL)
+    assert result.potential.info["training"]["best_iteration"] == SMALL["max_iterations"]
 
 
 def test_same_seed_same_bits_and_another_seed_another_potential():
@@ -242,11 +264,21 @@ def test_given_functions_and_reference_energies_are_used():
         ({"hiden": (5,)}, TypeError, "no setting hiden; there are symmetry_functions, cutoff"),
         ({"max_iterations": -1}, ValueError, "max_iterations must be at least 0, not -1"),
         ({"forces_weight": -1.0}, ValueError, "forces_weight must be at least 0"),
-        ({"activation": "relu6"}, ValueError, "unknown activation 'relu6'"),
-        ({"scaling": "zscore"}, ValueError, "unknown scaling mode 'zscore'"),
-        ({"cutoff_function": "cos"}, ValueError, "no cutoff function 'cos'"),
+        ({"activation": "relu6"}, ValueError, "unknown activation 'relu6'; there are tanh"),
+        ({"scaling": "zscore"}, ValueError, "unknown scaling 'zscore'"),
+        ({"cutoff_function": "cos"}, ValueError, "unknown cutoff_function 'cos'"),
         ({"cutoff": 1.0}, ValueError, "no Cu atom has a neighbor within 1 Angstrom"),
-        ({"valid_fraction": 1.5}, ValueError, "fraction of validation frames"),
+        ({"n_functions": 0}, ValueError, "n_functions must be at least 1, not 0"),
+        ({"hidden": (5, 0)}, ValueError, "hidden must be at least 1, not 0"),
+        ({"forces_scale": 0.0}, ValueError, "forces_scale must be positive, not 0"),
+        ({"energy_scale": float("nan")}, ValueError, "energy_scale must be positive, not nan"),
+        ({"config_type_weights": {"default": -1}}, ValueError, "config_type_weights must be at least 0, not -1"),
+        (
+            {"config_type_weights": {"liquid": 1}},
+            ValueError,
+            "config_type liquid, which no frame has; there are default",
+        ),
+        ({"valid_fraction": 1.5}, ValueError, "valid_fraction must be below 1"),
     ],
 )
 def test_wrong_settings_are_named(settings, error, message):
@@ -257,6 +289,11 @@ def test_wrong_settings_are_named(settings, error, message):
 def test_wrong_outputs_are_refused_before_any_work(tmp_path):
     with pytest.raises(ValueError, match="must end in .npz"):
         bpnumba.fit(copper(2), output=tmp_path / "model.pt")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        bpnumba.fit(copper(2), output=tmp_path / "folder.npz")
+    with pytest.raises(OSError, match="nothing can be written there"):
+        bpnumba.fit(copper(2), output="/proc/model.npz")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         bpnumba.fit(copper(2), output=tmp_path / "absent" / "model.npz")
 
@@ -266,3 +303,38 @@ def test_validation_frames_of_another_element_are_refused():
     gold.info["REF_energy"] = 1.0
     with pytest.raises(ValueError, match="validation frames hold Au, which no training frame has"):
         bpnumba.fit(copper(2), [gold], stream=io.StringIO())
+
+
+def test_validation_frames_without_a_label_that_counts_are_refused_at_the_start():
+    valid = copper(2, seed=1)
+    for atoms in valid:
+        atoms.info["config_type"] = "other"
+    with pytest.raises(ValueError, match="no validation frame has a label that counts"):
+        bpnumba.fit(copper(2), valid, stream=io.StringIO(), config_type_weights={"other": 0.0})
+    for atoms in valid:
+        del atoms.info["REF_energy"]
+    with pytest.raises(ValueError, match="no validation frame has a label that counts"):
+        bpnumba.fit(copper(2), valid, stream=io.StringIO(), forces_weight=0, stress_weight=0)
+
+
+def test_a_weight_of_zero_does_not_look_at_the_label():
+    slab = copper(12)
+    slab[0].pbc = (True, True, False)  # a stress label that no slab can have
+    with pytest.raises(ValueError, match="not periodic in three directions"):
+        bpnumba.fit(slab, stream=io.StringIO(), **SMALL)
+    result = bpnumba.fit(slab, stream=io.StringIO(), stress_weight=0, **SMALL | {"max_iterations": 2})
+    assert result.potential.info["training"]["errors"]["training"]["n_stresses"] == 0
+
+
+def test_numbers_of_numpy_are_settings_too():
+    settings = {"seed": np.int64(1), "hidden": np.array([3]), "cutoff": np.float32(4.5), "max_iterations": 1}
+    result = bpnumba.fit(copper(6), stream=io.StringIO(), **settings)
+    assert result.potential.info["training"]["settings"]["hidden"] == [3]
+
+
+def test_an_isolated_atom_of_an_element_that_nothing_else_has_is_left_out():
+    gold = Atoms("Au", info={"REF_energy": -0.5, "config_type": "isolated_atom"})
+    stream = io.StringIO()
+    result = bpnumba.fit([gold, *copper(6)], stream=stream, **SMALL | {"max_iterations": 1})
+    assert result.potential.species == ("Cu",)
+    assert "frame 0: left out, no other frame holds Au" in stream.getvalue()

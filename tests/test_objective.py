@@ -139,11 +139,6 @@ def test_validation_counts_small_residuals_like_the_loss_and_large_ones_little(p
     assert 0 < difference * problem.n_residuals < 2 * np.log(1e9 / SCALES.energy)
 
 
-def test_weights_of_an_unknown_config_type_are_refused(potential, data):
-    with pytest.raises(ValueError, match="config_type liquid, which no frame has; there are crystal, molecule"):
-        prepare(potential, data, config_type_weights={"liquid": 2.0})
-
-
 def test_scales_come_from_the_forces_and_ignore_a_few_extreme_ones():
     atoms = bulk("Si", cubic=True) * (4, 4, 4)
     atoms.arrays["REF_forces"] = np.full((len(atoms), 3), 2.0)

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from bpnumba.potential import Potential
 from bpnumba.reference_energies import reference_energies
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import checkpoint, dataset
-from bpnumba.training.objective import Objective, Scales
+from bpnumba.training.objective import Objective, Scales, baseline
 from bpnumba.training.progress import History, Progress
 from bpnumba.training.run import Run, first_state
 from bpnumba.training.settings import LABELS, Settings
+from bpnumba.units import GPA, MEV
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
     settings, stream, start = Settings.of(settings), sys.stdout if stream is None else stream, time.perf_counter()
     files = names_beside(output)
     train, valid = prepare_data(train, valid, settings, stream)
-    weights = label_weights(train, settings)
+    weights = label_weights(train, valid, settings)
     state = None
     digests = {name: dataset.digest(part) for name, part in (("training", train), ("validation", valid))}
     fingerprint = checkpoint.Fingerprint(settings.plain(), digests)
@@ -86,8 +88,8 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
     potential = untrained(train, settings, stream)
     scales = Scales.from_data(train, settings)
     print(
-        f"errors that count as noise: energy {1e3 * scales.energy:.3g} meV/atom, forces {1e3 * scales.forces:.3g} "
-        f"meV/Angstrom, stress {scales.stress * 160.21766:.3g} GPa; weights {weights}",
+        f"errors that count as noise: energy {MEV * scales.energy:.3g} meV/atom, forces {MEV * scales.forces:.3g} "
+        f"meV/Angstrom, stress {GPA * scales.stress:.3g} GPa; factors in the loss {weights}",
         file=stream,
     )
     bonded = [part.subset(np.flatnonzero(~part.isolated_m)) for part in (train, valid)]
@@ -111,12 +113,21 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
 
 
 def prepare_data(train, valid, settings, stream):
-    """Read, report and split."""
-    train = dataset.read(train, settings.keys)
+    """Read, report and split; labels whose weight is 0 are not looked for."""
+    keys = settings.keys
+    for label in LABELS:
+        if getattr(settings, f"{label}_weight") == 0:
+            keys = keys._replace(**dict.fromkeys(("stress", "virial") if label == "stress" else (label,)))
+    train = dataset.read(train, keys)
     if valid is None:
         train, valid = dataset.split(train, settings.valid_fraction, settings.seed)
     else:
-        valid = dataset.read(valid, settings.keys)
+        valid = dataset.read(valid, keys)
+    bonded = set(train.subset(np.flatnonzero(~train.isolated_m)).species)
+    alone = [m for m, atoms in enumerate(train.atoms) if train.isolated_m[m] and not bonded.issuperset(atoms.symbols)]
+    for m in alone:
+        print(f"{train.source_m[m]}: left out, no other frame holds {train.atoms[m].symbols}", file=stream)
+    train = train.subset(np.setdiff1d(np.arange(len(train)), alone))
     for name, part in (("training", train), ("validation", valid)):
         if len(part):
             print(f"{name}: {dataset.report(part)}", file=stream)
@@ -130,8 +141,8 @@ def prepare_data(train, valid, settings, stream):
     return train, valid
 
 
-def label_weights(train, settings):
-    """Factors of energies, forces and stresses in the loss."""
+def label_weights(train, valid, settings):
+    """Factors of energies, forces and stresses in the loss; an error if they leave nothing to fit or to validate."""
     weights = []
     for label in LABELS:
         weight = getattr(settings, f"{label}_weight")
@@ -141,6 +152,22 @@ def label_weights(train, settings):
         weights.append(float(present) if weight is None else float(weight))
     if not any(weights):
         raise ValueError("there is nothing to fit: no frame has energy, forces or stress, or all weights are 0")
+    factors = settings.config_type_weights or {}
+    unknown = sorted(set(factors) - {*train.config_type_m, *valid.config_type_m})
+    if unknown:
+        raise ValueError(
+            f"weights are given for config_type {', '.join(unknown)}, which no frame has; "
+            f"there are {', '.join(sorted(set(train.config_type_m)))}"
+        )
+    for name, part in (("training", train), ("validation", valid)):
+        counted = ~part.isolated_m & np.array([factors.get(kind, 1.0) > 0 for kind in part.config_type_m], bool)
+        if len(part) and not any(
+            weight and (getattr(part, f"has_{label}_m") & counted).any() for weight, label in zip(weights, LABELS)
+        ):
+            raise ValueError(
+                f"no {name} frame has a label that counts: besides isolated atoms, at least one must have one of the "
+                "labels that are fitted, with a config_type whose weight is not 0"
+            )
     return tuple(weights)
 
 
@@ -169,11 +196,6 @@ def untrained(train, settings, stream):
     return potential
 
 
-def baseline(frames, energies):
-    """Sum of the reference energies of every frame."""
-    return np.array([sum(energies[symbol] for symbol in atoms.symbols) for atoms in frames])
-
-
 def names_beside(output):
     """Paths of what a fit writes, kind -> path; nothing without an output."""
     if output is None:
@@ -183,6 +205,13 @@ def names_beside(output):
         raise ValueError(f"{path}: the model file must end in .npz")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder to write the model to")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not a file to write the model to")
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"{path.parent}: nothing can be written there ({error})") from None
     return {
         "model": path,
         "history": path.with_suffix(".csv"),
@@ -199,24 +228,25 @@ def finish(potential, train, valid, run, reason, files, settings, stream):
     """Errors of the best weights, model file, history, plots."""
     state = run.state
     print(f"ended: {reason}; kept the weights of iteration {state.best_iteration}", file=stream)
+    training = {
+        "iterations": state.iteration,
+        "best_iteration": state.best_iteration,
+        "reason": reason,
+        "seconds": state.history.rows[-1].elapsed,
+        "settings": settings.plain() | {"symmetry_functions": None},
+    }
+    potential = replace(potential, info={"training": training})
+    if files:  # first what cost most
+        model_file.save(potential, files["model"])
+        state.history.save(files["history"])
     parts = {name: part for name, part in (("training", train), ("validation", valid)) if len(part)}
     errors = {name: evaluate(potential, part) for name, part in parts.items()}
     for name, part in errors.items():
         print(f"{name} errors\n{part}", file=stream)
-    info = {
-        "training": {
-            "iterations": state.iteration,
-            "best_iteration": state.best_iteration,
-            "reason": reason,
-            "seconds": state.history.rows[-1].elapsed if state.history.rows else 0.0,
-            "settings": settings.plain() | {"symmetry_functions": None},
-            "errors": {name: part.to_json() for name, part in errors.items()},
-        }
-    }
-    potential = replace(potential, info=info)
+    training["errors"] = {name: part.to_json() for name, part in errors.items()}
+    potential = replace(potential, info={"training": training})
     if files:
         model_file.save(potential, files["model"])
-        state.history.save(files["history"])
         plots.learning_curves(state.history, files["curves"])
         name, part = ("validation", valid) if len(valid) else ("training", train)
         plots.parity(potential, part, files["parity"], title=f"{name} frames")

@@ -38,11 +38,11 @@ class Run:
         """Minimize; returns why it ended."""
         self.progress = progress
         left = self.settings.max_iterations - self.state.iteration
-        if left <= 0:
+        if left <= 0 and self.state.iteration:
             return f"{self.settings.max_iterations} iterations were done before"
-        if self.state.iteration == 0:
-            self.after(self.state.theta, iteration=0)
         try:
+            if self.state.iteration == 0:
+                self.after(self.state.theta, iteration=0)
             options = {"maxiter": left, "maxfun": 20 * left, "maxcor": MEMORY, "ftol": 1e-12, "gtol": 1e-8}
             result = minimize(
                 self.loss_and_gradient,
@@ -55,7 +55,10 @@ class Run:
             limit = f"{self.settings.max_iterations} iterations"
             reason = self.stopped or (limit if result.nit >= left else result.message)
         except KeyboardInterrupt:
+            if not self.state.history.rows:
+                raise
             reason = "interrupted"
+        self.judge()
         if self.path is not None:
             checkpoint.save(self.path, self.state, self.fingerprint)
         return reason
@@ -77,20 +80,29 @@ class Run:
         if self.last is None or not np.array_equal(self.last[0], theta):
             self.loss_and_gradient(theta)
         _, loss, errors = self.last
-        state = replace(state, iteration=iteration, theta=theta.copy())
-        valid = (np.nan,) * 3
-        if not self.check.chunks:
-            state = replace(state, best_theta=state.theta, best_iteration=iteration, best_score=loss)
-        elif iteration % VALIDATE_EVERY == 0 or iteration == self.settings.max_iterations:
-            score, valid = self.check.validate(theta)
-            if score < state.best_score:
-                state = replace(state, best_theta=state.theta, best_iteration=iteration, best_score=score)
-        row = Row(iteration, loss, tuple(errors), tuple(valid), time.perf_counter() - self.start)
-        state.history.append(row)
-        self.state = state
-        self.progress.update(row)
+        state.history.append(Row(iteration, loss, tuple(errors), elapsed=time.perf_counter() - self.start))
+        self.state = replace(state, iteration=iteration, theta=theta.copy())
+        if iteration % VALIDATE_EVERY == 0:
+            self.judge()
+        self.progress.update(state.history.rows[-1])
         if self.path is not None and iteration and iteration % self.settings.checkpoint_every == 0:
-            checkpoint.save(self.path, state, self.fingerprint)
-        if iteration - state.best_iteration >= self.settings.patience:
-            self.stopped = f"no better validation error for {self.settings.patience} iterations"
+            checkpoint.save(self.path, self.state, self.fingerprint)
+        if iteration % VALIDATE_EVERY == 0 and iteration - self.state.best_iteration >= self.settings.patience:
+            self.stopped = f"no better validation error for {iteration - self.state.best_iteration} iterations"
             raise StopIteration
+
+    def judge(self):
+        """Validate the weights of the last iteration, unless that is done; keep them if they are the best so far.
+
+        Without validation frames the last weights are the best.
+        """
+        state, score = self.state, -float("inf")
+        if not state.history.rows:
+            return
+        if self.check.chunks:
+            if not np.isnan(state.history.rows[-1].valid).all():
+                return
+            score, errors = self.check.validate(state.theta)
+            state.history.rows[-1] = state.history.rows[-1]._replace(valid=tuple(errors))
+        if score < state.best_score or not self.check.chunks:
+            self.state = replace(state, best_theta=state.theta, best_iteration=state.iteration, best_score=score)

@@ -7,7 +7,10 @@
 import json
 from dataclasses import dataclass, fields
 
+from bpnumba.activations import ACTIVATIONS
+from bpnumba.formulas.cutoff import CUTOFFS
 from bpnumba.functions import DEFAULT_CUTOFF
+from bpnumba.scaling import MODES
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import dataset
 
@@ -82,17 +85,26 @@ class Settings:
     checkpoint_every: int = 100
 
     def __post_init__(self):
-        for name, lowest in (
-            ("max_iterations", 0),
-            ("patience", 1),
-            ("checkpoint_every", 1),
-            ("l2", 0),
-            ("seed", 0),
-            *((f"{label}_weight", 0) for label in LABELS),
+        hidden = self.hidden.values() if isinstance(self.hidden, dict) else [self.hidden]
+        factors = self.config_type_weights or {}
+        for name, lowest, numbers in (
+            *((name, 0, [getattr(self, name)]) for name in ("max_iterations", "l2", "seed", "valid_fraction")),
+            *((name, 1, [getattr(self, name)]) for name in ("patience", "checkpoint_every", "n_functions")),
+            *((name, 1e-300, [getattr(self, name)]) for name in ("cutoff", *(f"{label}_scale" for label in LABELS))),
+            *((f"{label}_weight", 0, [getattr(self, f"{label}_weight")]) for label in LABELS),
+            ("hidden", 1, [size for layers in hidden for size in layers]),
+            ("config_type_weights", 0, factors.values()),
         ):
-            value = getattr(self, name)
-            if value is not None and not value >= lowest:
-                raise ValueError(f"{name} must be at least {lowest}, not {value}")
+            for number in numbers:
+                if number is not None and not lowest <= number < float("inf"):
+                    raise ValueError(
+                        f"{name} must be {f'at least {lowest}' if lowest != 1e-300 else 'positive'}, not {number}"
+                    )
+        if self.valid_fraction >= 1:
+            raise ValueError(f"valid_fraction must be below 1, not {self.valid_fraction}")
+        for name, table in (("activation", ACTIVATIONS), ("scaling", MODES), ("cutoff_function", CUTOFFS)):
+            if getattr(self, name) not in table:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(table)}")
 
     @classmethod
     def of(cls, settings):
@@ -110,4 +122,4 @@ class Settings:
             del values[name]
         if self.symmetry_functions is not None:
             values["symmetry_functions"] = self.symmetry_functions.functions.tolist()
-        return json.loads(json.dumps(values))
+        return json.loads(json.dumps(values, default=lambda value: value.tolist()))
