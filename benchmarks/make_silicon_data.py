@@ -527,15 +527,15 @@ def reference(output):
               'bulk_modulus_gpa': round(bulk_modulus * GPA, 2),
               'c11_gpa': round(c11, 2), 'c12_gpa': round(c12, 2),
               'c44_gpa': round(c44, 2), 'c44_clamped_gpa': round(c44_clamped, 2),
-              'source': 'GPAW, PBE, PW(%g eV), Fermi-Dirac %g eV, k-point grid '
-                        '%dx%dx%d; a0 and B from a Birch-Murnaghan fit of the free '
-                        'energy, elastic constants from stress differences; '
-                        'static lattice' % (ECUT, WIDTH, *kpts)}
+              'source': f'GPAW, PBE, PW({ECUT:g} eV), Fermi-Dirac {WIDTH:g} eV, k-point '
+                        f'grid {kpts[0]}x{kpts[1]}x{kpts[2]}; a0 and B from a '
+                        'Birch-Murnaghan fit of the free energy, elastic constants '
+                        'from stress differences; static lattice'}
     write_text(output, json.dumps(values, indent=1) + '\n')
     print(json.dumps(values, indent=1))
 
 
-def convergence():
+def convergence(only=''):
     """Cutoff, k-points, and stress against numerical derivatives."""
     rng = np.random.default_rng(1)
     conv = bulk('Si', 'diamond', a=A0, cubic=True)
@@ -549,6 +549,7 @@ def convergence():
 
     print('| case | cutoff | k-points | F (eV/atom) | sxx (GPa) | szz (GPa) '
           '| largest force difference to the first line (meV/A) |')
+    cases = {name: case for name, case in cases.items() if only in name}
     for name, (atoms, dk, fine) in cases.items():
         first = None
         for ecut, spacing in ((ECUT, dk), (300, dk), (400, dk), (500, dk),
@@ -587,8 +588,9 @@ def main():
     parser.add_argument('--atom', action='store_true', help='only the isolated atom')
     parser.add_argument('--reference', action='store_true',
                         help='write silicon_pbe_reference.json to --frames-dir/..')
-    parser.add_argument('--convergence', action='store_true',
-                        help='print the convergence tables')
+    parser.add_argument('--convergence', nargs='?', const='', metavar='CASE',
+                        help='print the convergence tables (of the cases whose name '
+                             'contains CASE)')
     parser.add_argument('--assemble', metavar='OUT',
                         help='gather the finished frames into one .extxyz.gz file')
     args = parser.parse_args()
@@ -598,8 +600,8 @@ def main():
     elif args.reference:
         args.frames_dir.mkdir(parents=True, exist_ok=True)
         reference(args.frames_dir.parent / 'silicon_pbe_reference.json')
-    elif args.convergence:
-        convergence()
+    elif args.convergence is not None:
+        convergence(args.convergence)
     elif args.atom:
         args.frames_dir.mkdir(parents=True, exist_ok=True)
         isolated_atom(args.frames_dir)
@@ -608,7 +610,7 @@ def main():
         if args.small_first:
             frames.sort(key=lambda frame: frame[2].get_volume())
         if args.list:
-            for name, kind, atoms, kpts in frames:
+            for name, _, atoms, kpts in frames:
                 print(f'{name:22s} {len(atoms):3d} atoms  k {kpts}  '
                       f'{atoms.get_volume() / len(atoms):6.2f} A^3/atom  '
                       f'closest {min_distance(atoms):.2f} A')

@@ -143,7 +143,7 @@ def test_scales_come_from_the_forces_and_ignore_a_few_extreme_ones():
     atoms = bulk("Si", cubic=True) * (4, 4, 4)
     atoms.arrays["REF_forces"] = np.full((len(atoms), 3), 2.0)
     normal = Scales.from_data(Dataset.from_frames([atoms]), Settings())
-    assert normal[:3] == pytest.approx((0.02 * 0.14, 0.14, 0.05 * 0.14))
+    assert normal[:3] == pytest.approx((0.01 * 0.14, 0.14, 0.05 * 0.14))
     atoms.arrays["REF_forces"][0] = 50.0
     assert Scales.from_data(Dataset.from_frames([atoms]), Settings()) == pytest.approx(normal)
 
@@ -152,7 +152,7 @@ def test_scales_can_be_given_and_need_no_forces():
     atoms = bulk("Si")
     atoms.info["REF_energy"] = 1.0
     data = Dataset.from_frames([atoms])
-    assert Scales.from_data(data, Settings())[:3] == pytest.approx((0.0014, 0.07, 0.0035))
+    assert Scales.from_data(data, Settings())[:3] == pytest.approx((0.0007, 0.07, 0.0035))
     settings = Settings(energy_scale=1.0, forces_scale=2.0, stress_scale=3.0, l2=4.0)
     assert Scales.from_data(data, settings) == (1.0, 2.0, 3.0, 4.0)
 

@@ -34,7 +34,8 @@ class Scales(NamedTuple):
 
     @classmethod
     def from_data(cls, dataset, settings):
-        """Defaults from the distribution of the forces: s_F is 7 % of a robust rms, s_E and s_S follow by one length.
+        """Defaults from the distribution of the forces: s_F is 7 % of a robust rms, and by lengths that suit all
+        materials tried, s_E = 0.01 Angstrom s_F per atom and s_S = 0.05 s_F / Angstrom^2.
 
         The rms is taken without the largest hundredth of the force components, so that a few close contacts do not set
         the scale for all others.  Where there are no forces, their typical size is taken to be 1 eV/Angstrom.
@@ -44,7 +45,7 @@ class Scales(NamedTuple):
         squares = squares[: max(1, int(np.ceil(0.99 * len(squares))))]
         rms = np.sqrt(squares.mean()) if len(squares) and squares.max() > 0.0 else 1.0
         forces = settings.forces_scale or 0.07 * float(rms)
-        return cls(settings.energy_scale or 0.02 * forces, forces, settings.stress_scale or 0.05 * forces, settings.l2)
+        return cls(settings.energy_scale or 0.01 * forces, forces, settings.stress_scale or 0.05 * forces, settings.l2)
 
 
 class Rmse(NamedTuple):
