@@ -1,15 +1,14 @@
 """The command ``bpnumba``: fit, evaluate, info, demo; each a few lines of public calls.
 
 Options that are not given are not passed on: the defaults stand in one place, the Python functions.  Mistakes of the
-user (ValueError, OSError) end with one line on standard error and exit code 2; anything else is a fault of the library
-and shows where it happened.
+user (ValueError, OSError, FloatingPointError) end with one line on standard error and exit code 2, Ctrl-C with one line
+and 130; anything else is a fault of the library and shows where it happened.
 """
 
 import argparse
 import json
 import sys
 import warnings
-from pathlib import Path
 
 import bpnumba
 
@@ -30,9 +29,12 @@ def main(arguments=None):
         warnings.showwarning = _show_warning
         try:
             command(**options)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, FloatingPointError) as error:
             print(f"bpnumba: error: {_message(error)}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print("bpnumba: interrupted", file=sys.stderr)
+            return 130
     return 0
 
 
@@ -43,35 +45,42 @@ def fit(train, reference_energies=None, config_type_weights=None, **options):
     """Fit a potential to labelled structures."""
     given = {"reference_energies": reference_energies, "config_type_weights": config_type_weights}
     options |= {name: dict(pairs) for name, pairs in given.items() if pairs}
+    if "hidden" in options:
+        options["hidden"] = [neurons for part in options["hidden"] for neurons in part]
     bpnumba.fit(train, keys=_keys(options), **options)
 
 
 def evaluate(model, data, json_path=None, plot=None, **options):
     """Errors of a potential against labels."""
     from bpnumba import plots
+    from bpnumba.io.archive import check_target, write_atomically
     from bpnumba.training.dataset import read, report
 
+    if json_path is not None:
+        check_target(json_path)
+    if plot is not None:
+        plots.check_picture(plot)
     potential, dataset = bpnumba.load(model), read(data, _keys(options))
     print(report(dataset))
     errors = bpnumba.evaluate(potential, dataset)
     print(errors)
     if json_path is not None:
-        Path(json_path).write_text(json.dumps(errors.to_json(), indent=1) + "\n")
+        write_atomically(json_path, (json.dumps(errors.to_json(), indent=1) + "\n").encode())
     if plot is not None:
         plots.parity(potential, dataset, plot, title=", ".join(data))
 
 
 def info(model):
     """What is in a model file."""
-    from bpnumba.evaluation import Errors
-
     potential = bpnumba.load(model)
-    training = dict(potential.info.get("training", {}))
-    errors = training.pop("errors", {})
+    about, errors = dict(potential.info), {}
+    if isinstance(about.get("training"), dict):
+        about["training"] = {name: value for name, value in about["training"].items() if name != "errors"}
+        errors = potential.info["training"].get("errors", {})
     print(f"{potential}\n\n{potential.symmetry_functions}\n")
-    print("\n".join(_indented({**potential.info, "training": training})))
-    for name, plain in errors.items():
-        print(f"\n{name} errors\n{Errors.from_json(plain)}")
+    print("\n".join(_indented(about)))
+    for name, plain in errors.items() if isinstance(errors, dict) else [("the", errors)]:
+        print(f"\n{name} errors\n{_table(plain)}")
 
 
 def demo(folder):
@@ -92,12 +101,13 @@ def parser():
 
     one = _command(commands, "fit", fit)
     one.add_argument("train", nargs="+", help="training structures; any format that ASE reads, extended XYZ first")
-    one.add_argument("--valid", nargs="+", metavar="FILE", help="validation structures")
+    one.add_argument("--valid", action="append", metavar="FILE", help="validation structures; may be repeated")
     one.add_argument("--output", metavar="MODEL", default="model.npz", help="model file (default: model.npz)")
     one.add_argument("--resume", action="store_true", help="continue a fit that was interrupted")
     for name, kind, text in FIT_OPTIONS:
         one.add_argument(f"--{name}", type=kind, metavar=kind.__name__.upper(), help=text)
-    one.add_argument("--hidden", type=int, nargs="+", metavar="INT", help="neurons of the hidden layers")
+    one.add_argument("--hidden", type=_layers, nargs="+", metavar="INT",
+                     help="neurons of the hidden layers: 15 15, or 15,15")  # fmt: skip
     one.add_argument("--config-type-weights", type=_named_number, nargs="+", metavar="TYPE=FLOAT",
                      help="weights of frames by their config_type")  # fmt: skip
     one.add_argument("--reference-energies", type=_named_number, nargs="+", metavar="ELEMENT=EV",
@@ -149,35 +159,71 @@ def _command(commands, name, function):
 
 def _add_keys(command):
     for kind in ("energy", "forces", "stress", "virial"):
-        command.add_argument(f"--{kind}-key", metavar="NAME", help=f"name of the {kind} label (default: REF_{kind})")
+        command.add_argument(f"--{kind}-key", metavar="NAME",
+                             help=f"name of the {kind} label (default: REF_{kind}); none leaves it out")  # fmt: skip
 
 
 def _keys(options):
     """Keys from options, which lose them."""
     from bpnumba.training.dataset import Keys
 
-    return Keys(**{name: options.pop(f"{name}_key") for name in Keys._fields if f"{name}_key" in options})
+    given = {name: options.pop(f"{name}_key") for name in Keys._fields if f"{name}_key" in options}
+    return Keys(**{name: None if key.lower() == "none" else key for name, key in given.items()})
+
+
+def _layers(text):
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of neurons; files stand before options") from None
 
 
 def _named_number(text):
     name, equals, number = text.partition("=")
     if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER; files stand before options")
     try:
         return name, float(number)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{number!r} in {text!r} is not a number") from None
 
 
-def _indented(entries, depth=0):
-    """Lines of a nested dictionary."""
+UNITS = {
+    "seconds": "s",
+    "cutoff": "Angstrom",
+    "energy_scale": "eV/atom",
+    "forces_scale": "eV/Angstrom",
+    "stress_scale": "eV/Angstrom^3",
+    "reference_energies": "eV",
+    "hidden": "neurons",
+    "n_functions": "per element, at most",
+    "valid_fraction": "of the frames",
+    **dict.fromkeys(("energy_weight", "forces_weight", "stress_weight", "config_type_weights", "l2"), "(no unit)"),
+}
+"""Of what a model file tells about its training; the rest are counts and words."""
+
+
+def _indented(entries, depth=0, unit=""):
+    """Lines of a nested dictionary, numbers with their units."""
     lines, margin = [], "   " * depth
     for name, value in entries.items():
+        of_value = UNITS.get(name, unit)
         if isinstance(value, dict):
-            lines += [f"{margin}{name}:", *_indented(value, depth + 1)]
-        else:
-            lines.append(f"{margin}{name}: {value:.6g}" if isinstance(value, float) else f"{margin}{name}: {value}")
+            lines += [f"{margin}{name}:", *_indented(value, depth + 1, of_value)]
+            continue
+        text = f"{value:.6g}" if isinstance(value, float) else f"{value}"
+        lines.append(f"{margin}{name}: {text} {of_value if value is not None else ''}".rstrip())
     return lines
+
+
+def _table(plain):
+    """The table of errors that a model file remembers; a model is no worse for a damaged one."""
+    from bpnumba.evaluation import Errors
+
+    try:
+        return str(Errors.from_json(plain))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return "(in a form that this bpnumba cannot read)"
 
 
 def _message(error):

@@ -1,7 +1,8 @@
 """How good is a potential?  Its predictions against labels: root mean square and mean absolute errors.
 
 Comes in: a potential and labelled frames.  Goes out: `Errors`, in all and per config_type, with the worst frame of each
-kind, because a single frame often carries the error.
+kind, because a single frame often carries the error.  Isolated atoms (`Dataset.isolated_m`) are reference energies, not
+something that a potential learns: they have a row of their own, and count in no other one.
 
 >>> from ase.build import bulk
 >>> from bpnumba.potential import Potential
@@ -28,6 +29,7 @@ __all__ = ["Errors", "Row", "compare", "evaluate", "stress_of"]
 
 UNIT = {"energy": MEV, "forces": 1.0, "stress": GPA}  # from eV per atom, eV/Angstrom, eV/Angstrom^3
 PRINTED = {"energy": "meV/atom", "forces": "eV/A", "stress": "GPa"}
+ISOLATED = "isolated atoms"  # name of their row
 
 
 class Row(NamedTuple):
@@ -60,7 +62,9 @@ class Errors:
     Attributes
     ----------
     total : Row
+        All frames but isolated atoms.
     by_config_type : dict of str to Row
+        The same frames by their config_type; isolated atoms, if there are any, are the last row, `ISOLATED`.
     worst : dict
         "energy", "forces", "stress" -> (name of the frame, its error): the largest energy error, and the largest
         root mean square over the components of one frame; units as in `Row`.
@@ -87,7 +91,7 @@ class Errors:
 
     def __str__(self):
         groups = {"all": self.total}
-        if len(self.by_config_type) > 1:
+        if len(self.by_config_type) > 1 or ISOLATED in self.by_config_type:
             groups |= self.by_config_type
         width = max(map(len, groups))
         pairs = "".join(f"{f'{kind} ({PRINTED[kind]})':>22}" for kind in UNIT)
@@ -98,6 +102,8 @@ class Errors:
             lines.append(f"{name:{width}}{row.n_frames:>8}" + "".join(cells))
         for kind, (frame, error) in self.worst.items():
             lines.append(f"worst {kind}: {error:.4g} {PRINTED[kind]} in {frame}")
+        if ISOLATED in self.by_config_type:
+            lines.append(f"{ISOLATED} are reference energies: not counted in all, nor among the worst")
         return "\n".join(lines)
 
 
@@ -129,17 +135,19 @@ def compare(prediction, dataset):
     if not (dataset.has_energy_m.any() or dataset.has_forces_m.any() or dataset.has_stress_m.any()):
         raise ValueError("none of the frames has a label to compare with; give the names that labels have in your data")
     differences_m = [_differences(prediction, dataset, m, rows) for m, rows in enumerate(_rows(dataset))]
-    groups = {name: [m for m, kind in enumerate(dataset.config_type_m) if kind == name]
-              for name in dict.fromkeys(dataset.config_type_m)}  # fmt: skip
+    bonded, isolated = np.flatnonzero(~dataset.isolated_m), np.flatnonzero(dataset.isolated_m)
+    groups = {name: [m for m in bonded if dataset.config_type_m[m] == name]
+              for name in dict.fromkeys(dataset.config_type_m[m] for m in bonded)}  # fmt: skip
+    if len(isolated):
+        groups[ISOLATED] = isolated
     worst = {}
     for k, kind in enumerate(UNIT):
-        rms_m = np.array([np.sqrt(np.mean(d[k] ** 2)) if d[k].size else -1.0 for d in differences_m])
-        if rms_m.max() >= 0.0:
-            worst[kind] = (dataset.source_m[rms_m.argmax()], float(rms_m.max()))
+        rms = {m: float(np.sqrt(np.mean(differences_m[m][k] ** 2))) for m in bonded if differences_m[m][k].size}
+        if rms:
+            m = max(rms, key=rms.get)
+            worst[kind] = (dataset.source_m[m], rms[m])
     return Errors(
-        _row(differences_m, range(len(dataset))),
-        {name: _row(differences_m, members) for name, members in groups.items()},
-        worst,
+        _row(differences_m, bonded), {name: _row(differences_m, members) for name, members in groups.items()}, worst
     )
 
 
@@ -167,4 +175,5 @@ def _differences(prediction, dataset, m, rows):
 
 
 def _row(differences_m, members):
-    return Row.of(len(members), [np.concatenate([differences_m[m][k] for m in members]) for k in range(3)])
+    nothing = np.zeros(0)
+    return Row.of(len(members), [np.concatenate([nothing, *(differences_m[m][k] for m in members)]) for k in range(3)])

@@ -5,12 +5,15 @@ chooses its format).  matplotlib is imported when a picture is made, and only in
 global state of matplotlib is touched.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from bpnumba.evaluation import compare, stress_of
+from bpnumba.io.archive import check_target
 from bpnumba.units import GPA, MEV
 
-__all__ = ["learning_curves", "parity"]
+__all__ = ["check_picture", "learning_curves", "parity"]
 
 COLORS = ("#2f6db3", "#d9542b", "#3a9d5d", "#8a5bb5")  # blue, orange, green, violet: also told apart by their lightness
 FAINT = "#8c8c8c"
@@ -18,10 +21,19 @@ MANY = 3000  # points from which on markers become small and faint
 COARSE, FINE = {"s": 14, "alpha": 0.6}, {"s": 4, "alpha": 0.4}
 
 
+def check_picture(path):
+    """Raise ValueError or OSError if no picture of this name can be written, before any work is done for it."""
+    figure = _figure(1, 1)
+    endings = sorted(figure.canvas.get_supported_filetypes())
+    if Path(path).suffix[1:].lower() not in endings:
+        raise ValueError(f"{path}: a picture must end in one of .{', .'.join(endings)}")
+    check_target(path)
+
+
 def parity(potential, data, path, title=""):
     """Predicted against labelled energies, forces and stresses, one panel each.
 
-    The energies shown are per atom, with the reference energies of the atoms taken off.
+    The energies shown are per atom, with the reference energies of the atoms taken off. Isolated atoms are not shown.
 
     Parameters
     ----------
@@ -32,12 +44,12 @@ def parity(potential, data, path, title=""):
         Written to; the ending chooses the format.
     title : str, optional
     """
-    parts = data if isinstance(data, dict) else {"": data}
-    parts = {name: (dataset, potential.evaluate(dataset.atoms)) for name, dataset in parts.items()}
+    parts = {name: _shown(dataset) for name, dataset in (data if isinstance(data, dict) else {"": data}).items()}
+    parts = {name: (dataset, potential.evaluate(dataset.atoms)) for name, dataset in parts.items() if len(dataset)}
     errors = {name: compare(prediction, dataset).total for name, (dataset, prediction) in parts.items()}
     kinds = [kind for kind in PANELS if any(getattr(dataset, f"has_{kind}_m").any() for dataset, _ in parts.values())]
-    figure = _figure(4.3 * len(kinds), 4.5)
-    figure.suptitle(title)
+    figure = _figure(4.3 * max(len(kinds), 1), 4.5)
+    figure.suptitle(title if kinds else f"{title}: no labels to compare with")
     for panel, kind in enumerate(kinds):
         axes = figure.add_subplot(1, len(kinds), panel + 1)
         heading, unit, of, digits = PANELS[kind]
@@ -121,6 +133,12 @@ CURVES = (  # title, unit, curves as columns of History.as_array()
     ("RMSE forces (eV/Å)", 1.0, (("training", 3), ("validation", 6))),
     ("RMSE stress (GPa)", GPA, (("training", 4), ("validation", 7))),
 )
+
+
+def _shown(dataset):
+    """The frames with labels, without isolated atoms."""
+    labelled_m = dataset.has_energy_m | dataset.has_forces_m | dataset.has_stress_m
+    return dataset.subset(np.flatnonzero(labelled_m & ~dataset.isolated_m))
 
 
 def _figure(width, height):

@@ -108,6 +108,6 @@ def _least_squares(count_me, energy_m):
     Solutions differ by vectors of the null space of the counts. With V the right singular vectors of non-zero singular
     values, the null space has no part along element e if (V V^T)_ee = 1.
     """
-    energy_e, _, rank, _ = np.linalg.lstsq(count_me, energy_m)
+    energy_e, _, rank, _ = np.linalg.lstsq(count_me, energy_m, rcond=None)
     V = np.linalg.svd(count_me, full_matrices=False)[2][:rank]
     return energy_e, np.isclose((V * V).sum(axis=0), 1.0, rtol=0.0, atol=1e-8)

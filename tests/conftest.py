@@ -1,43 +1,9 @@
-"""What the tests share: fresh machine code, systems that hurt, a set of functions that hurts, and differences.
-
-Numba stamps compiled code with the file of the kernel only. After an edit of a formula, which kernels inline from
-another file, a warm cache would run the formula of yesterday. Hence tests compile into a folder named by a digest of
-all sources, unless NUMBA_CACHE_DIR is set.
-"""
-
-import hashlib
-import os
-import shutil
-import sys
-import tempfile
-import time
-from pathlib import Path
+"""What the tests share: systems that hurt, a set of functions that hurts, and differences."""
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
-
-SOURCES = Path(__file__).parent.parent / "bpnumba"
-A_DAY = 24 * 3600
-
-
-def pytest_configure(config):
-    """Choose the folder of machine code, before anything imports Numba, and drop those of another day."""
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return
-    digest = hashlib.sha256()
-    for path in sorted(SOURCES.rglob("*.py")):
-        digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes() + b"\0")
-    cache, name = getattr(config, "cache", None), f"numba-{digest.hexdigest()[:16]}"
-    folder = cache.mkdir(name) if cache else Path(tempfile.mkdtemp(prefix="bpnumba-"))
-    for old in folder.parent.glob("numba-*"):
-        if old != folder and time.time() - old.stat().st_mtime > A_DAY:
-            shutil.rmtree(old, ignore_errors=True)
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
-    if "numba" in sys.modules:  # a plugin was faster
-        sys.modules["numba"].config.reload_config()
-
 
 # ---- systems that hurt ----
 

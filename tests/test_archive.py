@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 import zipfile
 
 import numpy as np
@@ -130,6 +131,9 @@ def test_other_kind_version_and_npz(path):
         archive.read(path, "bpnumba checkpoint")
     with_header(path, b'"version":1', b'"version":2')
     with pytest.raises(ValueError, match="has format version 2; this bpnumba reads version 1"):
+        archive.read(path, KIND)
+    with_header(path, b'"version":2', b'"version":true')
+    with pytest.raises(ValueError, match="has format version True"):
         archive.read(path, KIND)
     np.savez(path, a=np.arange(3))
     with pytest.raises(ValueError, match="not a bpnumba model: it has no header"):
@@ -266,3 +270,35 @@ def test_failed_write_leaves_the_file_as_it_was(path, monkeypatch, function):
         archive.write(path, KIND, {}, {"a": np.zeros(1)})
     assert path.read_bytes() == data
     assert os.listdir(path.parent) == ["a.npz"]
+
+
+def test_a_symbolic_link_stays_one(path, tmp_path):
+    (tmp_path / "links").mkdir()
+    for name, target in (("b.npz", path), ("new.npz", tmp_path / "new.npz")):
+        link = tmp_path / "links" / name
+        link.symlink_to(target)
+        archive.write(link, KIND, {}, {"a": np.ones(2)})
+        assert link.is_symlink()
+        assert not target.is_symlink()
+        assert archive.read(target, KIND)[1]["a"].tolist() == [1, 1]
+
+
+def test_temporary_files_of_killed_processes_are_removed(path):
+    stale, alive, other = (
+        path.with_name(name) for name in (".a.npz.01234567.tmp", ".a.npz.0123abcd.tmp", ".b.npz.0.tmp")
+    )
+    for temporary in (stale, alive, other):
+        temporary.write_bytes(b"half")
+    os.utime(stale, (time.time() - 2 * archive.STALE,) * 2)
+    os.utime(other, (time.time() - 2 * archive.STALE,) * 2)
+    archive.write(path, KIND, HEADER, ARRAYS)
+    assert {file.name for file in path.parent.iterdir()} == {"a.npz", alive.name, other.name}
+
+
+def test_targets_that_cannot_be_written_are_named_before(tmp_path):
+    archive.check_target(tmp_path / "new.npz")
+    with pytest.raises(IsADirectoryError, match="is a directory"):
+        archive.check_target(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such folder to write to.*none"):
+        archive.check_target(tmp_path / "none" / "a.npz")
+    assert not list(tmp_path.iterdir())

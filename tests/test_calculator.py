@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 import threading
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from ase.phonons import Phonons
 from scipy.spatial.transform import Rotation
 
 from bpnumba import BPCalculator, Potential, SymmetryFunctions, save
+from bpnumba.potential import values
 
 CUTOFF = 4.5
 SILICON = {
@@ -289,6 +291,70 @@ def test_stress_needs_three_periodic_directions(silicon):
     with pytest.raises(PropertyNotImplementedError):
         atoms.get_stress()  # also when energy and forces are known
     assert atoms.get_forces().shape == (8, 3)
+
+
+def test_stress_of_a_slab_leaves_nothing_of_the_crystal(silicon):
+    """Whoever calls `calculate` himself, as mixing calculators do, gets the energy of the atoms that he asks about."""
+    atoms, calculator = rattled(), BPCalculator(silicon)
+    calculator.calculate(atoms, ["energy"])
+    slab = atoms.copy()
+    slab.pbc = (True, True, False)
+    slab.cell[2] *= 3
+    with pytest.raises(PropertyNotImplementedError):
+        calculator.calculate(slab, ["stress"])
+    assert calculator.results == {}
+    assert calculator.get_potential_energy(slab) == silicon.evaluate(slab).energy_m[0]
+    assert calculator.get_potential_energy(slab) != silicon.evaluate(atoms).energy_m[0]
+
+
+def test_nothing_is_left_after_a_failure(silicon):
+    atoms, calculator = rattled(), BPCalculator(silicon)
+    calculator.calculate(atoms, ["energy"])
+    carbon = atoms.copy()
+    carbon.symbols[0] = "C"
+    for _ in range(2):
+        with pytest.raises(ValueError, match="atom 0 is C"):
+            calculator.calculate(carbon, ["energy"])
+        with pytest.raises(ValueError, match="atom 0 is C"):
+            calculator.get_potential_energy(carbon)
+
+
+def test_parameters_are_told_and_cannot_be_set(silicon):
+    calculator = BPCalculator(silicon)
+    before = dict(calculator.parameters)
+    assert before == {"model": "in memory", "species": "Si", "cutoff": silicon.cutoff}
+    with pytest.raises(ValueError, match=r"^cutoff, model cannot be set: a trained potential has no free parameters"):
+        calculator.set(cutoff=3.0, model="other")
+    assert calculator.parameters == before
+    assert calculator.set() == {}
+
+
+def test_bad_frames_of_a_long_list_are_named(silicon):
+    """Beyond the first batch, too: frame as in the list, atom as in the frame."""
+    frames = [rattled()] * 1500
+    for bad, message in [
+        (spoiled(position=np.nan), r"^frame 1400: the position of atom 3 \(Si\) is not finite"),
+        (spoiled(symbols="Si5CSi2"), "^frame 1400: atom 5 is C, which has no symmetry functions"),
+    ]:
+        for use in (silicon.evaluate, lambda frames: values(silicon.symmetry_functions, frames)):
+            with pytest.raises(ValueError, match=message):
+                use([*frames[:1400], bad, *frames[1401:]])
+    nan = replace(silicon, reference_energies={"Si": np.nan})
+    with pytest.raises(ValueError, match=r"energy or forces are not finite \(structure 0\)"):
+        nan.evaluate(frames[:2])
+
+
+def test_forces_that_are_not_finite_name_the_structure(silicon, monkeypatch):
+    predict = Potential.predict
+
+    def spoiled_predict(self, pairs):
+        prediction = predict(self, pairs)
+        prediction.forces_ac[9] = np.nan
+        return prediction
+
+    monkeypatch.setattr(Potential, "predict", spoiled_predict)
+    with pytest.raises(ValueError, match=r"energy or forces are not finite \(structure 1\)"):
+        silicon.evaluate([rattled(), rattled()])
 
 
 def test_pickle_copy_and_files(silicon, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import bpnumba
 from bpnumba.io import archive
 from bpnumba.training import checkpoint
 from bpnumba.training.checkpoint import Fingerprint, State
@@ -24,8 +25,6 @@ def state_at(iteration):
         best_iteration=iteration - 1,
         best_score=float("inf"),
         history=History([Row(i, 1.0 / (i + 1), train=(0.1, 0.2, 0.3)) for i in range(iteration)]),
-        random_state=rng.bit_generator.state,
-        optimizer={"center": rng.normal(size=9), "factor": rng.normal(size=(9, 9))},
     )
 
 
@@ -37,17 +36,51 @@ def test_round_trip(tmp_path):
     np.testing.assert_array_equal(loaded.theta, state.theta)
     np.testing.assert_array_equal(loaded.best_theta, state.best_theta)
     np.testing.assert_array_equal(loaded.history.as_array(), state.history.as_array())
-    assert loaded.optimizer.keys() == {"center", "factor"}
-    np.testing.assert_array_equal(loaded.optimizer["factor"], state.optimizer["factor"])
 
 
-def test_random_numbers_go_on(tmp_path):
-    rng = np.random.default_rng(0)
-    rng.normal(size=5)
-    checkpoint.save(tmp_path / "c.npz", replace(state_at(1), random_state=rng.bit_generator.state), FINGERPRINT)
-    again = np.random.default_rng(7)
-    again.bit_generator.state = checkpoint.load(tmp_path / "c.npz", FINGERPRINT).random_state
-    assert again.normal() == rng.normal()
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("arrays", "theta", np.zeros(8), "array 'best_theta' is float64 of shape"),
+        ("arrays", "theta", np.full(9, np.nan), "array 'theta' has values that are not finite"),
+        ("arrays", "best_theta", np.full(9, np.inf), "array 'best_theta' has values that are not finite"),
+        ("arrays", "theta", None, "its content is not that of a bpnumba checkpoint .*theta"),
+        ("arrays", "history", np.zeros((2, 3)), "its content is not that of a bpnumba checkpoint"),
+        ("header", "iteration", None, "its content is not that of a bpnumba checkpoint .*iteration"),
+        ("header", "iteration", "3", "iterations .* are not those of a fit"),
+        ("header", "best_score", float("nan"), "iterations .* are not those of a fit"),
+        ("header", "fingerprint", None, "its content is not that of a bpnumba checkpoint"),
+        ("header", "fingerprint", {}, "its fingerprint is not that of a bpnumba checkpoint"),
+    ],
+)
+def test_content_that_no_fit_has_written(tmp_path, part, name, value, message):
+    path = tmp_path / "c.npz"
+    checkpoint.save(path, state_at(1), FINGERPRINT)
+    header, arrays = archive.read(path, checkpoint.KIND)
+    contents = {"header": header, "arrays": arrays}[part]
+    contents.pop(name)
+    if value is not None:
+        contents[name] = value
+    archive.write(path, checkpoint.KIND, header, arrays)
+    with pytest.raises(ValueError, match=rf"c\.npz: {message}"):
+        checkpoint.load(path, FINGERPRINT)
+
+
+def test_number_of_weights(tmp_path):
+    checkpoint.save(tmp_path / "c.npz", state_at(1), FINGERPRINT)
+    assert checkpoint.load(tmp_path / "c.npz", FINGERPRINT, n_weights=9).iteration == 1
+    with pytest.raises(ValueError, match=r"c\.npz: has 9 weights, but the fit has 10"):
+        checkpoint.load(tmp_path / "c.npz", FINGERPRINT, n_weights=10)
+
+
+def test_behind_a_symbolic_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "c.npz").symlink_to(tmp_path / "disk" / "c.npz")
+    for iteration in (1, 2):
+        checkpoint.save(tmp_path / "c.npz", state_at(iteration), FINGERPRINT)
+    assert (tmp_path / "c.npz").is_symlink()
+    assert sorted(os.listdir(tmp_path / "disk")) == ["c.npz", "c.npz.previous"]
+    assert checkpoint.load(tmp_path / "c.npz", FINGERPRINT).iteration == 2
 
 
 def test_corrupt_newest_falls_back(tmp_path):
@@ -96,6 +129,12 @@ def test_other_fit_is_refused_and_the_difference_named(tmp_path, settings, data,
     other = Fingerprint({**FINGERPRINT.settings, **settings}, {**FINGERPRINT.data, **data})
     with pytest.raises(ValueError, match=f"c.npz: belongs to another fit.*{message}"):
         checkpoint.load(tmp_path / "c.npz", other)
+
+
+def test_another_version_is_another_fit(tmp_path):
+    checkpoint.save(tmp_path / "c.npz", state_at(1), replace(FINGERPRINT, version="0.0.9"))
+    with pytest.raises(ValueError, match=rf"version of bpnumba \(0\.0\.9 there, {bpnumba.__version__} here\)"):
+        checkpoint.load(tmp_path / "c.npz", FINGERPRINT)
 
 
 def test_fingerprint_does_not_care_for_order_or_tuples():

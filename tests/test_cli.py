@@ -12,6 +12,7 @@ from ase.io import write
 
 import bpnumba
 from bpnumba import cli
+from bpnumba.evaluation import Row
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,14 @@ def folder(tmp_path_factory):
         atoms.arrays["REF_forces"] = prediction.forces_ac[8 * m : 8 * m + 8] + 0.1
     write(folder / "data.xyz", frames, format="extxyz")
     errors = bpnumba.evaluate(potential, frames, bpnumba.Keys(energy="dft_energy")).to_json()
-    info = {"training": {"iterations": 77, "settings": {"l2": 1e-4}, "errors": {"training": errors}}}
+    info = {
+        "training": {
+            "iterations": 77,
+            "settings": {"l2": 1e-4, "cutoff": 6.0},
+            "seconds": 12.5,
+            "errors": {"training": errors},
+        }
+    }
     bpnumba.save(dataclasses.replace(potential, info=info), folder / "si.npz")
     return folder
 
@@ -57,7 +65,8 @@ def test_info(folder, capsys):
     assert "Behler-Parrinello potential for Si, cutoff 4 Angstrom" in text
     assert "E0 -5.000000 eV" in text
     assert text.count("G2") == 2
-    assert "training:\n   iterations: 77\n   settings:\n      l2: 0.0001\n" in text
+    assert "training:\n   iterations: 77\n   seconds: 12.5 s\n   settings:\n" in text
+    assert "      cutoff: 6 Angstrom\n      l2: 0.0001 (no unit)\n" in text
     assert "training errors\n" in text
     assert "worst energy: 100 meV/atom in frame" in text
     assert f"numpy: {np.__version__}" in text
@@ -95,7 +104,11 @@ def test_options_of_fit_are_settings_of_fit():
     ("info {folder}/data.xyz", "{folder}/data.xyz: not a bpnumba model, or truncated"),
     ("evaluate {folder}/si.npz {folder}/none.xyz", "{folder}/none.xyz: no such file"),
     ("evaluate {folder}/si.npz {folder}/si.npz", "{folder}/si.npz: cannot be read as atomic structures"),
-    ("evaluate {folder}/si.npz {folder}/data.xyz --json {folder}/no/out.json", "{folder}/no/out.json: No such file"),
+    ("evaluate no.npz {folder}/data.xyz --json {folder}/no/out.json", "{folder}/no: no such folder to write to"),
+    ("evaluate no.npz {folder}/data.xyz --json {folder}", "{folder}: is a directory"),
+    ("evaluate no.npz {folder}/data.xyz --plot {folder}/out.foo", "{folder}/out.foo: a picture must end in one of ."),
+    ("evaluate no.npz {folder}/data.xyz --plot {folder}/no/out.png", "{folder}/no: no such folder to write to"),
+    ("evaluate {folder}/si.npz {folder}", "{folder}: is a directory"),
     ("fit {folder}/none.xyz", "{folder}/none.xyz: no such file"),
 ])  # fmt: skip
 def test_mistakes_end_with_one_line(folder, capsys, line, message):
@@ -103,6 +116,55 @@ def test_mistakes_end_with_one_line(folder, capsys, line, message):
     text = capsys.readouterr().err
     assert text.startswith("bpnumba: error: " + message.format(folder=folder))
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "text"),
+    [
+        (KeyboardInterrupt(), 130, "bpnumba: interrupted\n"),
+        (FloatingPointError("the loss is not finite"), 2, "bpnumba: error: the loss is not finite\n"),
+    ],
+)
+def test_interrupts_and_numbers_that_are_none(capsys, monkeypatch, fault, code, text):
+    def fit(*_, **__):
+        raise fault
+
+    monkeypatch.setitem(vars(bpnumba), "fit", fit)
+    assert cli.main(["fit", "a.xyz"]) == code
+    assert capsys.readouterr().err == text
+
+
+@pytest.mark.parametrize("lines", ["fit --valid v.xyz --valid w.xyz t.xyz", "fit t.xyz --valid v.xyz --valid w.xyz",
+                                   "fit --valid v.xyz t.xyz --valid w.xyz --hidden 15 15",
+                                   "fit t.xyz --hidden 15,15 --valid=v.xyz --valid w.xyz"])  # fmt: skip
+def test_validation_files_and_training_files_in_any_order(monkeypatch, lines):
+    calls = []
+    monkeypatch.setitem(vars(bpnumba), "fit", lambda train, **options: calls.append((train, options)))
+    assert cli.main(lines.split()) == 0
+    ((train, options),) = calls
+    assert (train, options["valid"], options.get("hidden", [15, 15])) == (["t.xyz"], ["v.xyz", "w.xyz"], [15, 15])
+
+
+def test_a_slab_with_a_stress_label(folder, tmp_path, capsys):
+    slab = bulk("Si", cubic=True)
+    slab.pbc = [True, True, False]
+    slab.info |= {"REF_energy": 1.0, "REF_stress": np.zeros(6)}
+    write(tmp_path / "slab.xyz", slab, format="extxyz")
+    line = ["evaluate", str(folder / "si.npz"), str(tmp_path / "slab.xyz")]
+    assert cli.main(line) == 2
+    assert "--stress-key none" in capsys.readouterr().err
+    assert cli.main([*line, "--stress-key", "none"]) == 0
+    assert "labels: 1 energies, 0 force vectors, 0 stresses" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("training", ["words", {"errors": 3}, {"errors": {"training": {"n_frames": 1}}},
+                                      {"errors": {"training": {**dict.fromkeys(Row._fields, "x"), "worst": {},
+                                                               "by_config_type": {}}}}])  # fmt: skip
+def test_info_of_a_model_that_remembers_nonsense(folder, tmp_path, capsys, training):
+    potential = dataclasses.replace(bpnumba.load(folder / "si.npz"), info={"training": training})
+    bpnumba.save(potential, tmp_path / "si.npz")
+    assert cli.main(["info", str(tmp_path / "si.npz")]) == 0
+    assert ("cannot read" in capsys.readouterr().out) == (training != "words")
 
 
 def test_faults_of_the_library_show_where(folder, monkeypatch):
@@ -115,6 +177,7 @@ def test_faults_of_the_library_show_where(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("line", ["", "nothing", "fit", "fit a.xyz --seed x", "fit a.xyz --reference-energies Si",
+                                  "fit --hidden 15 a.xyz",
                                   "fit a.xyz --config-type-weights a=b"])  # fmt: skip
 def test_wrong_usage(line, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -103,10 +103,22 @@ def test_plain_energy(name):
 
 
 def test_energy_comes_before_free_energy_and_ref_before_plain():
-    atoms = frame(free_energy=1.0, energy=2.0)
+    atoms = frame(free_energy=1.999, energy=2.0)
     assert read(atoms).energy_m[0] == 2.0
     atoms.info["REF_energy"] = 3.0
     assert read(atoms).energy_m[0] == 3.0
+
+
+def test_energy_and_free_energy_that_differ_are_told_once():
+    frames = [frame(m, energy=2.0, free_energy=2.0 - 0.02 * m) for m in range(4)]
+    atoms = frame(4)
+    atoms.calc = SinglePointCalculator(atoms, energy=1.0, free_energy=1.4)
+    with pytest.warns(UserWarning, match="4 frames .*most by 100 meV/atom in frame 4.*energy='free_energy'") as record:
+        dataset = read([*frames, atoms])
+    assert (len(record), dataset.energy_m[4]) == (1, 1.0)
+    assert read(atoms, Keys(energy="free_energy")).energy_m[0] == 1.4  # whoever chooses is not warned
+    assert read(atoms, Keys(energy="energy")).energy_m[0] == 1.0
+    read(frame(REF_energy=1.0, free_energy=2.0))
 
 
 @pytest.mark.parametrize("name", ["forces", "force"])
@@ -192,7 +204,9 @@ def test_stress_and_virial_that_contradict_each_other():
 def test_stress_needs_three_periodic_directions(pbc, name):
     atoms = frame(**{name: STRESS})
     atoms.pbc = pbc
-    with pytest.raises(ValueError, match=f"frame 1: has {name} but is not periodic in three directions.*stress=None"):
+    with pytest.raises(
+        ValueError, match=f"frame 1: has {name} but is not periodic in three.*stress=None.*--stress-key"
+    ):
         read([frame(1), atoms])
     assert not read(atoms, Keys(stress=None)).has_stress_m.any()
 
@@ -251,11 +265,11 @@ def test_labels_of_wrong_shape(name, label, message):
 def test_structures_that_no_one_can_train_on():
     atoms = frame()
     atoms.positions[3, 1] = np.nan
-    with pytest.raises(ValueError, match=r"frame 1, atom 3: its position .* is not finite"):
+    with pytest.raises(ValueError, match=r"frame 1: the position of atom 3 \(Cu\) is not finite"):
         read([frame(), atoms])
     atoms = frame()
     atoms.cell[0, 0] = np.inf
-    with pytest.raises(ValueError, match="frame 0: its cell is not finite"):
+    with pytest.raises(ValueError, match="frame 0: the cell is not finite"):
         read(atoms)
     with pytest.raises(ValueError, match="frame 0: has no atoms"):
         read(Atoms())
@@ -263,10 +277,25 @@ def test_structures_that_no_one_can_train_on():
         read(Atoms("CuX", [[0, 0, 0], [2, 0, 0]]))
 
 
+def test_coincident_atoms_and_flat_cells_are_named_by_file_and_frame(tmp_path):
+    one_place, flat = labelled(1), labelled(1)
+    one_place.positions[2] = one_place.positions[0] + one_place.cell[1]  # on an image
+    flat.cell[2] = flat.cell[0]
+    for name, atoms, message in (
+        ("one.xyz", one_place, r"atom 0 \(Cu\) and atom 2 \(Cu\) shifted by .* are at one place"),
+        ("flat.xyz", flat, "the cell has no volume"),
+    ):
+        ase.io.write(tmp_path / name, [labelled(0), atoms])
+        with pytest.raises(ValueError, match=rf"{name}, frame 1: {message}"):
+            read(tmp_path / name)
+
+
 @pytest.mark.parametrize("label", ["energy", "forces", "stress"])
 def test_a_requested_label_that_no_frame_has(label):
     dataset = read([frame(0), frame(1)])
-    with pytest.raises(ValueError, match=f"none of the 2 frames has {label} .*REF_{label}, {label}.* without {label}"):
+    with pytest.raises(
+        ValueError, match=f"none of the 2 frames has {label} .*REF_{label}, {label}.*--{label}-weight 0"
+    ):
         require(dataset, (label,))
     require(read([frame(0), labelled(1)]))
 
@@ -274,8 +303,11 @@ def test_a_requested_label_that_no_frame_has(label):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.xyz: no such file"):
         read(tmp_path / "none.xyz")
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(IsADirectoryError, match="is a directory"):
         read(tmp_path)
+    ase.io.write(tmp_path / "a.traj", [frame(0), frame(1)])
+    with pytest.raises(ValueError, match=r"a\.traj@0:2: slices in file names are not supported.*ase convert -n 0:2"):
+        read(f"{tmp_path}/a.traj@0:2")
     with pytest.raises(ValueError, match="there is no frame"):
         read([])
     broken = {
@@ -434,6 +466,37 @@ def test_split_of_single_frames_and_wrong_fractions():
     for fraction in (-0.1, 1.0, np.nan):
         with pytest.raises(ValueError, match="fraction of validation frames"):
             split(many(), fraction, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("config_types", [["a"] * 12, [f"type {m}" for m in range(12)], ["a"] * 6 + ["b"] * 6])
+def test_split_of_compositions_that_all_differ(seed, config_types):
+    """Hydrocarbons and an alloy, no composition twice: single frames are pooled."""
+    frames = [Atoms(f"C{m + 1}H2", [[0, 0, 2.0 * k] for k in range(m + 3)]) for m in range(12)]
+    for atoms, config_type in zip(frames, config_types, strict=True):
+        atoms.info["config_type"] = config_type
+    train, valid = split(read(frames), 0.25, seed)
+    assert (len(train), len(valid)) == (9, 3)
+    if config_types[-1] == "b":
+        assert {"a", "b"} == set(valid.config_type_m)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_split_leaves_every_element_and_all_isolated_atoms_to_train_on(seed, fraction):
+    rng = np.random.default_rng(seed)
+    alone = [Atoms(symbol) for symbol in ("Cu", "Ag", "Au", "Ni")] * 3
+    alloys = [frame(m, symbol="Cu", config_type=f"{m % 3}") for m in range(20)]
+    for atoms in alloys[:15]:
+        atoms.symbols[rng.integers(4)] = rng.choice(["Ag", "Ni"])
+    alloys[7].symbols[:] = "Au"  # the only gold
+    with pytest.warns(UserWarning, match="duplicate"):
+        dataset = read(alone + alloys)
+    train, valid = split(dataset, fraction, seed)
+    assert len(valid) == round(fraction * 20)
+    assert train.isolated_m.sum() == 12
+    assert not valid.isolated_m.any()
+    assert train.subset(np.flatnonzero(~train.isolated_m)).species == dataset.species
 
 
 def test_report():

@@ -87,6 +87,24 @@ def test_table(potential):
     assert len({len(line) for line in lines[:5]}) == 1
 
 
+def test_isolated_atoms_are_no_part_of_the_total(potential):
+    """One reference energy that is 400 eV off says nothing of the frames that were learned."""
+    frames = [frame(potential, energy=0.008), frame(potential, energy=-0.016, seed=1)]
+    atoms = Atoms("Si", info={"REF_energy": 400.0, "config_type": "IsolatedAtom"})
+    errors, without = evaluate(potential, [*frames, atoms]), evaluate(potential, frames)
+    assert errors.total == without.total
+    assert errors.worst == without.worst
+    assert list(errors.by_config_type) == ["default", "isolated atoms"]
+    assert errors.by_config_type["isolated atoms"].energy_mae_mev_per_atom > 1e5
+    lines = str(errors).splitlines()
+    assert lines[4].startswith("isolated atoms       1")
+    assert lines[-1] == "isolated atoms are reference energies: not counted in all, nor among the worst"
+    assert Errors.from_json(json.loads(json.dumps(errors.to_json()))) == errors
+    alone = evaluate(potential, atoms)
+    assert (alone.total.n_frames, alone.total.energy_rmse_mev_per_atom, alone.worst) == (0, None, {})
+    assert "isolated atoms" in str(alone)
+
+
 def test_one_config_type_is_shown_once(potential):
     assert "default" not in str(evaluate(potential, frame(potential, energy=0.1)))
 

@@ -290,7 +290,7 @@ def test_wrong_outputs_are_refused_before_any_work(tmp_path):
     with pytest.raises(ValueError, match="must end in .npz"):
         bpnumba.fit(copper(2), output=tmp_path / "model.pt")
     (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(IsADirectoryError, match="is a folder"):
+    with pytest.raises(IsADirectoryError, match="is a directory"):
         bpnumba.fit(copper(2), output=tmp_path / "folder.npz")
     with pytest.raises(OSError, match="nothing can be written there"):
         bpnumba.fit(copper(2), output="/proc/model.npz")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
+import bpnumba
 from bpnumba.functions import G1, G2, G4, G5
 from bpnumba.io import archive, model_file
 from bpnumba.io.model_file import load, save
@@ -72,6 +73,7 @@ def test_default_model_of_silicon(tmp_path):
     loaded = load(str(tmp_path / "si.npz"))
     assert loaded.info["versions"]["python"]
     assert loaded.info["versions"]["numpy"] == np.__version__
+    assert loaded.info["versions"]["bpnumba"] == bpnumba.__version__
 
 
 def test_header_is_readable_without_bpnumba(path):
@@ -199,6 +201,12 @@ MANY = [2, 10**12, 1]
 WRONG = [
     (put("version", value=2), "version 2; this bpnumba reads version 1"),
     (put("version", value="1"), "version"),
+    (put("version", value=True), "is a model of version True"),
+    (put("functions", 0, 4, value=True), "true or false in place of a number"),
+    (put("functions", 0, 8, value=1e5), "a cutoff of 100000.0 Angstrom, beyond 100"),
+    (array("O_factor", np.array([1.0, 0.0])), "array 'O_factor' has values that are not positive"),
+    (array("O_factor", np.array([1.0, -1.0])), "array 'O_factor' has values that are not positive"),
+    (array("O_minimum", np.array([0.0, 1e9])), "array 'O_minimum' is larger than 'O_maximum'"),
     (put("units", value="Hartree, bohr"), "its units are 'Hartree, bohr', must be 'eV, Angstrom'"),
     (put("extra", value=1), "its header must have exactly the entries"),
     (put("functions", value={}), "its header must have exactly the entries"),

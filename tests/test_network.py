@@ -1,6 +1,9 @@
 """The network of one element against the formula of its inventors, and every derivative against finite differences."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -185,6 +188,27 @@ def test_block_by_block_is_the_same_as_all_at_once(n_atoms, rng):
 def test_blocks_cover_every_atom_once(sizes):
     rows = np.concatenate([np.arange(1300)[block] for block in blocks(1300, sizes)])
     np.testing.assert_array_equal(rows, np.arange(1300))
+
+
+def test_the_number_of_threads_of_blas_does_not_change_a_bit():
+    code = """
+import sys, numpy as np
+from bpnumba.network import Network
+for sizes in [(40, 20, 20, 1), (100, 50, 50, 1), (200, 100, 100, 1), (30, 1)]:
+    rng = np.random.default_rng(0)
+    network, x, e = Network.random(sizes, rng), rng.normal(size=(1500, sizes[0])), rng.normal(size=1500)
+    for array in (network.energy(x), *network.energy_and_slope(x), network.weight_gradient(x, e, x)):
+        sys.stdout.buffer.write(array.tobytes())
+"""
+    one, two = (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True,
+            env=os.environ | dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
+        ).stdout
+        for threads in "12"
+    )  # fmt: skip
+    assert len(one) > 1e6
+    assert one == two
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------

@@ -101,9 +101,9 @@ def test_types(atoms):
     expected = dict.fromkeys(["i_p", "j_p", "shift_pc"], np.int32)
     expected |= dict.fromkeys(["first_a", "number_a", "structure_a"], np.int64)
     expected |= dict.fromkeys(["r_pc", "volume_m"], np.float64)
-    for field in dataclasses.fields(pairs):
-        array = getattr(pairs, field.name)
-        assert array.dtype == expected[field.name]
+    for name in [field.name for field in dataclasses.fields(pairs) if field.name != "first_frame"]:
+        array = getattr(pairs, name)
+        assert array.dtype == expected[name]
         assert array.flags.c_contiguous
 
 
@@ -244,7 +244,7 @@ def test_arrays_of_a_batch():
     batch = Pairs.from_atoms(STRUCTURES["batch"], CUTOFF)
     again = Pairs.from_arrays(batch.i_p, batch.j_p, batch.r_pc, batch.number_a, None, batch.structure_a, batch.volume_m)
     for field in dataclasses.fields(Pairs):
-        if field.name != "shift_pc":
+        if field.name not in ("shift_pc", "first_frame"):
             np.testing.assert_array_equal(getattr(again, field.name), getattr(batch, field.name))
     nothing = Pairs.from_arrays([], [], np.empty((0, 3)), [])
     assert (nothing.n_atoms, nothing.n_structures) == (0, 1)
@@ -257,6 +257,7 @@ def test_arrays_of_a_batch():
     ({"j_p": [1]}, r"j_p must have the shape \(2,\), not \(1,\)"),
     ({"r_pc": [[0, 0, 1]]}, r"r_pc must have the shape \(2, 3\), not \(1, 3\)"),
     ({"r_pc": [[0, 0, 1], [0, np.nan, 0]]}, r"pair 1, atoms 1 and 2: vector .* is not finite"),
+    ({"r_pc": [[0, 0, 1], [0, 0, 0]]}, r"pair 1: atoms 1 and 2 are at one place"),
     ({"n_centers": 4}, "there cannot be 4 centers among 3 atoms"),
     ({"structure_a": [0, 0]}, r"structure_a must have the shape \(3,\), not \(2,\)"),
     ({"structure_a": [0, 0, 1], "volume_m": [1.0]}, r"structure_a must lie in 0 ... 0, but has values 0 ... 1"),
@@ -326,9 +327,57 @@ def test_an_atom_at_the_place_of_an_image():
 def test_an_atom_at_the_place_of_its_own_image():
     """A sheared cell whose short lattice vector, the difference of two long ones, is far below atomic distances."""
     atoms = Atoms("He", cell=[[3, 0, 0], [3, 9e-4, 0], [0, 0, 3]], pbc=True)
-    message = r"^atom 0 \(He\) and atom 0 \(He\) shifted by cell vectors \[.*\] are at one place"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"^the cell repeats every atom within 0.0009 Angstrom, nearer than any two"):
         Pairs.from_atoms(atoms, 0.5)
+
+
+@pytest.mark.parametrize(("edge", "pbc"), [(0.2, True), (0.39, [True, False, False]), (0.39, [True, True, False])])
+def test_an_image_nearer_than_any_nuclei(edge, pbc):
+    """Quickly: the pairs within the cutoff are many millions."""
+    atoms = Atoms("He", cell=[[edge, 0, 0], [0.1, edge + 0.1, 0], [0, 0.1, edge + 0.1]], pbc=pbc)
+    with pytest.raises(ValueError, match=rf"^frame 3: the cell repeats every atom within {edge} Angstrom.*pbc \[True"):
+        Pairs.from_atoms([atoms], 10.0, first_frame=3)
+    atoms.pbc = False
+    Pairs.from_atoms(atoms, CUTOFF)
+
+
+def test_a_low_cell_without_near_images():
+    """Two cell vectors nearly in line, but their differences are long."""
+    plain = Atoms("He", cell=[[3, 0, 0], [0, 2, 0], [0, 0, 3]], pbc=True)
+    sheared = Atoms("He", cell=[[3, 2, 0], [27, 20, 0], [0, 0, 3]], pbc=True)  # rows (1, 1) and (9, 10): height 0.18
+    assert len(Pairs.from_atoms(sheared, CUTOFF).j_p) == len(Pairs.from_atoms(plain, CUTOFF).j_p) > 0
+
+
+@pytest.mark.parametrize("far", [1e300, 1e12, -2e7])
+@pytest.mark.parametrize("pbc", [True, False, [True, False, True]])
+def test_positions_absurdly_far_out(far, pbc):
+    atoms = bulk("Cu", cubic=True)
+    atoms.pbc = pbc
+    atoms.positions[2, 1] = far
+    with pytest.raises(ValueError, match=r"^the position of atom 2 \(Cu\) is farther out than 1e\+07 Angstrom"):
+        Pairs.from_atoms(atoms, CUTOFF)
+    cell = Atoms("Cu", cell=[4, abs(far), 4], pbc=pbc)
+    if cell.pbc[1]:
+        with pytest.raises(ValueError, match=r"^the cell is longer than 1e\+07 Angstrom"):
+            Pairs.from_atoms(cell, CUTOFF)
+    else:
+        Pairs.from_atoms(cell, CUTOFF)
+
+
+def test_positions_far_out_but_sensible():
+    """A hundred thousand cells away, distances still hold to the rounding of the coordinates."""
+    atoms = bulk("Cu", cubic=True)
+    moved = atoms.copy()
+    moved.positions[2] += 250_000 * atoms.cell.array[1]
+    expected, found = (np.sort(np.linalg.norm(Pairs.from_atoms(one, CUTOFF).r_pc, axis=1)) for one in (atoms, moved))
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_atoms_are_named_within_their_frame():
+    frames = [molecule("H2O"), Atoms(), molecule("CO2")]
+    assert Pairs.from_atoms(frames, CUTOFF, first_frame=7).named(4) == "frame 9: atom 1"
+    assert Pairs.from_atoms(frames[0], CUTOFF).named(2) == "atom 2"
+    assert Pairs.from_arrays([], [], np.zeros((0, 3)), [1, 1]).named(1) == "atom 1"
 
 
 @pytest.mark.parametrize("cutoff", [0, -1.0, np.nan, np.inf])

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 from bpnumba import Potential, SymmetryFunctions, plots
-from bpnumba.training.dataset import read
+from bpnumba.training.dataset import Dataset, read
 from bpnumba.training.progress import History, Row
 
 NONE = (np.nan, np.nan, np.nan)
@@ -47,6 +48,25 @@ def test_parity(potential, tmp_path):
     assert size(tmp_path / "all.png")[0] > 2 * size(tmp_path / "one.png")[0]
     plots.parity(potential, data["training"], str(tmp_path / "all.pdf"))
     assert (tmp_path / "all.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_isolated_atoms_are_not_drawn(potential, tmp_path):
+    alone = read(Atoms("Si", info={"REF_energy": 400.0}))
+    data = frames(3, energy=1)
+    plots.parity(potential, data, tmp_path / "one.png")
+    plots.parity(potential, Dataset.join(data, alone), tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    plots.parity(potential, alone, tmp_path / "none.png")
+    assert size(tmp_path / "none.png")[0] > 0
+
+
+@pytest.mark.parametrize("name", ["x.foo", "x", "none/x.png", "folder.png"])
+def test_pictures_that_cannot_be_written_are_refused_before(tmp_path, name):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises((ValueError, OSError), match="a picture must end in|no such folder|is a directory"):
+        plots.check_picture(tmp_path / name)
+    plots.check_picture(tmp_path / "x.PDF")
+    assert not (tmp_path / "x.PDF").exists()
 
 
 def test_learning_curves(tmp_path):

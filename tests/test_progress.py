@@ -2,11 +2,13 @@
 
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from bpnumba.training.progress import COLUMNS, History, Progress, Row, line
+from bpnumba.training import progress
+from bpnumba.training.progress import COLUMNS, History, Progress, Row, Steps, line
 
 ROW = Row(100, 123.4, train=(0.00531, 0.1234, 0.00443), valid=(0.006, 0.13, 0.005), elapsed=12.34)
 
@@ -49,6 +51,35 @@ def test_bar_on_a_terminal():
         assert progress.bar.n == 100
     assert "100/200" in stream.getvalue()
     assert "checkpoint written" in stream.getvalue()
+
+
+def test_a_stream_that_can_only_write():
+    said = []
+    with Progress(10, SimpleNamespace(write=said.append, flush=lambda: None), every=1) as bar:
+        bar.update(ROW)
+    assert "iteration 100" in "".join(said)
+
+
+def steps(monkeypatch, stream, seconds):
+    """What a preparation of 40 steps says that takes so long."""
+    times = iter(np.linspace(0, seconds, 41))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    with Steps("set-up", stream) as report:
+        for done in range(40):
+            report(done + 1, 40)
+    return stream.getvalue()
+
+
+def test_steps_are_at_most_four_lines(monkeypatch):
+    lines = steps(monkeypatch, io.StringIO(), 100.0).splitlines()
+    assert lines == [f"set-up: {n} of 40, {2.5 * n:.0f} s" for n in (10, 20, 30, 40)]
+    assert steps(monkeypatch, io.StringIO(), 4.0) == ""
+
+
+def test_steps_are_a_bar_on_a_terminal(monkeypatch):
+    text = steps(monkeypatch, Terminal(), 100.0)
+    assert "set-up: " in text
+    assert "/40" in text
 
 
 def test_history_round_trip(tmp_path):

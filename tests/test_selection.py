@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, molecule
 
 from bpnumba import selection
 from bpnumba.pairs import Pairs
@@ -219,8 +220,28 @@ def test_the_choice_has_a_condition_number_to_live_with(G_silicon):
 
 
 def test_nothing_to_choose_from():
-    with pytest.raises(ValueError, match="no symmetry function varies in the data"):
+    with pytest.raises(ValueError, match=r"no symmetry function varies in the data \(20 environments\)"):
         choose(np.ones((20, 3)), 5, np.zeros(3, int))
+
+
+@pytest.mark.parametrize(("n", "fewest"), [(200, 10), (50, 10), (49, 9), (20, 4), (9, 1), (5, 1)])
+def test_of_few_environments_a_fifth_will_do(columns, n, fewest):
+    G = columns[:n]
+    G[fewest:, 0] = 0.0
+    G[fewest - 1 :, 3] = 0.0
+    choice = choose(G, 10, np.zeros(5, int))
+    assert choice.reasons[3] == (f"non-zero in fewer than {fewest} environments" if fewest > 1 else choice.reasons[3])
+    assert choice.reasons[3]
+    assert 0 in choice.usable
+
+
+def test_condition_is_infinite_where_columns_depend_on_each_other(columns):
+    assert condition(columns) < 10
+    columns[:, 4] = columns[:, :4] @ [0.3, 0.2, -0.7, 1.1]
+    assert condition(columns) == np.inf
+    columns[:, 4] += 1e-9 * np.random.default_rng(0).normal(size=200)
+    assert 1e7 < condition(columns) < 1e11
+    assert condition(columns[:4]) == np.inf
 
 
 def test_standardized(columns):
@@ -260,7 +281,7 @@ def test_the_report_names_reasons_and_numbers(carbide):
     text = functions.report
     for symbol in ("C", "Si"):
         n, n_pool = len(functions.functions_of(symbol)), 2 * 24 + 3 * 36
-        part = text[text.index(f"{symbol}: kept {n} of {n_pool} functions"):]
+        part = text[text.index(f"{symbol}: kept {n} of {n_pool} functions") :]
         lines = part.splitlines()
         end = next((at for at, line in enumerate(lines[1:], 1) if not line.startswith("   ")), len(lines))
         lines = lines[:end]
@@ -330,3 +351,73 @@ def test_one_structure_will_do(silicon):
     grid = functions.functions["rs"][functions.functions["rs"] > 0]
     assert len(grid)
     assert (grid >= shortest - 1e-12).all()
+
+
+# ---- few environments ----
+
+
+@pytest.mark.parametrize("atoms", [
+    bulk("Si"),  # two equivalent atoms
+    bulk("Cu"),  # one
+    bulk("Si", cubic=True).repeat(2),  # a perfect supercell
+    molecule("H2O"),
+    [molecule("H2O")] * 20,
+], ids=lambda atoms: "the same again" if isinstance(atoms, list) else str(atoms.symbols))  # fmt: skip
+def test_functions_for_few_environments_tell_small_changes_apart(atoms):
+    """One frame is enough: what happens to its atoms next is known beforehand."""
+    functions = SymmetryFunctions.select(atoms, cutoff=RC)
+    again = SymmetryFunctions.select(atoms, cutoff=RC)
+    np.testing.assert_array_equal(again.functions, functions.functions)
+    random = np.random.default_rng(5)
+    one = atoms[0] if isinstance(atoms, list) else atoms
+    moved = one.copy()
+    moved.set_cell(one.cell.array * 1.01, scale_atoms=True)
+    moved.positions += random.normal(0, 0.02, moved.positions.shape)
+    change = np.abs(functions.create(moved) - functions.create(one))
+    for symbol in functions.species:
+        assert len(functions.functions_of(symbol)) >= 5
+        assert set(functions.functions_of(symbol)["kind"]) == {"G2", "G4"}
+        assert (change[one.symbols == symbol].max(axis=1) > 1e-3).all()
+        (line,) = (line for line in functions.report.splitlines() if line.startswith(f"{symbol}: kept"))
+        assert "of shaken copies: the data have" in line
+
+
+def test_an_element_that_occurs_once(silicon):
+    frames = [atoms.copy() for atoms in silicon]
+    frames[3].symbols[2] = "Ge"
+    functions = SymmetryFunctions.select(frames, cutoff=RC, n=15)
+    assert functions.species == ("Si", "Ge")
+    assert len(functions.functions_of("Ge")) > 5
+    silicon_line, ge_line = (line for line in functions.report.splitlines() if ": kept" in line)
+    assert "shaken" not in silicon_line
+    assert ge_line.endswith("of shaken copies: the data have 1, too few or too much alike")
+
+
+def test_fifteen_dimers():
+    frames = [Atoms("CO", [[0, 0, 0], [0, 0, d]]) for d in np.linspace(0.9, 8.0, 15)]
+    functions = SymmetryFunctions.select(frames, cutoff=6.0)
+    assert "shaken" not in functions.report
+    for symbol in "CO":
+        assert 5 < len(functions.functions_of(symbol)) <= 15
+        assert set(functions.functions_of(symbol)["kind"]) == {"G2"}
+
+
+def test_what_cannot_be_chosen_names_the_element(monkeypatch):
+    monkeypatch.setattr("bpnumba.symmetry._shaken", lambda frames: frames)
+    with pytest.raises(ValueError, match=r"^Si: no symmetry function varies in the data \(2 environments\): give more"):
+        SymmetryFunctions.select(bulk("Si"), cutoff=RC)
+
+
+def test_no_atoms_to_choose_for():
+    for nothing in ([], Atoms(), [Atoms()]):
+        with pytest.raises(ValueError, match="there are no atoms to choose symmetry functions for"):
+            SymmetryFunctions.select(nothing)
+
+
+def test_bad_arguments_of_select(silicon):
+    with pytest.raises(ValueError, match="no cutoff function 'cosine_made_up'; there are cosine"):
+        SymmetryFunctions.select(silicon, cutoff_function="cosine_made_up")
+    bad = silicon[2].copy()
+    bad.positions[4, 0] = np.nan
+    with pytest.raises(ValueError, match=r"^frame 2: the position of atom 4 \(Si\) is not finite"):
+        SymmetryFunctions.select([*silicon[:2], bad])

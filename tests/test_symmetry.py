@@ -147,7 +147,7 @@ def test_a_batch_is_a_bigger_structure(systems, functions, random):
     padded, dE_dr, first = batch.layout.pad(bars), [], 0
     for frame in frames:
         single = functions.describe(Pairs.from_atoms(frame, functions.cutoff))
-        rows = padded[first:first + len(frame)]
+        rows = padded[first : first + len(frame)]
         first += len(frame)
         dE_dr.append(single.pullback(tuple(
             rows[centers, :n] for centers, n in zip(single.layout.atoms_e, functions.table.n_functions, strict=True)
@@ -234,7 +234,7 @@ def test_columns_of_create_follow_the_functions(systems, functions, random):
     G, other = functions.create(atoms), shuffled.create(atoms)
     for a, symbol in enumerate(atoms.symbols):
         before, after = functions.functions_of(symbol).tolist(), shuffled.functions_of(symbol).tolist()
-        np.testing.assert_allclose(other[a, :len(after)], G[a, [before.index(row) for row in after]], rtol=1e-14)
+        np.testing.assert_allclose(other[a, : len(after)], G[a, [before.index(row) for row in after]], rtol=1e-14)
 
 
 def test_rows_shorter_than_the_widest_end_with_zeros(systems, functions):
@@ -242,7 +242,7 @@ def test_rows_shorter_than_the_widest_end_with_zeros(systems, functions):
     counts = dict(zip(functions.species, functions.table.n_functions, strict=True))
     assert G.shape[1] == max(counts.values()) > min(counts.values())
     for symbol, row in zip(systems["molecule"].symbols, G, strict=True):
-        np.testing.assert_array_equal(row[counts[symbol]:], 0.0)
+        np.testing.assert_array_equal(row[counts[symbol] :], 0.0)
 
 
 def test_the_order_of_two_neighbor_elements_does_not_matter():
@@ -256,6 +256,25 @@ def test_equal_functions_give_equal_columns():
     G = SymmetryFunctions.from_functions(rows + rows).create(bulk("Si"))
     np.testing.assert_array_equal(G[:, :2], G[:, 2:])
     assert (G > 0).all()
+
+
+def test_one_species_may_be_a_bare_string():
+    assert SymmetryFunctions("Si", 4.0, [[0, 0]]).species == ("Si",)
+    assert SymmetryFunctions.from_functions([G1("Si", "Si", 4.0)], "Si").species == ("Si",)
+
+
+def test_rows_of_some_centers(systems, functions):
+    """As DScribe's `create`."""
+    frames = [systems["molecule"], systems["slab"]]
+    G = functions.create(frames)
+    np.testing.assert_array_equal(functions.create(frames[0], centers=[2, 0]), G[0][[2, 0]])
+    some = functions.create(frames, centers=[[1], [3, 0]])
+    for rows, whole, centers in zip(some, G, ([1], [3, 0]), strict=True):
+        np.testing.assert_array_equal(rows, whole[centers])
+    assert functions.create(frames[0], centers=[]).shape == (0, functions.get_number_of_features())
+    with pytest.raises(IndexError):
+        functions.create(frames[0], centers=[99])
+    assert functions.get_number_of_features() == G[0].shape[1]
 
 
 def test_g1_counts_neighbors(systems):
@@ -289,10 +308,10 @@ def test_the_text_of_a_set_has_a_row_per_function(functions):
         assert kind == ("G1" if row["kind"] == "G2" and row["eta"] == 0 else row["kind"])
         symbols = [chemical_symbols[z] for z in (row["first"], row["second"]) if z]
         angle = [row["lam"], row["zeta"]] if row["second"] else []
-        assert words[:len(symbols)] == symbols
+        assert words[: len(symbols)] == symbols
         assert words[-1] == row["cutoff"]
         numbers = [row["eta"], row["rs"], *angle, row["rc"]]
-        np.testing.assert_allclose([float(word) for word in words[len(symbols):-1]], numbers, atol=1e-5)
+        np.testing.assert_allclose([float(word) for word in words[len(symbols) : -1]], numbers, atol=1e-5)
     assert sum(" G1 " in line for line in rows) == 2
 
 
@@ -322,6 +341,11 @@ def test_the_text_of_a_set_has_a_row_per_function(functions):
     (lambda: SymmetryFunctions.from_functions([G2("H", "O", 0.1, 0, 4)]), "G2 of center H names the element O"),
     (lambda: SymmetryFunctions.from_functions([G1("H", "H", 4)], ["H", "O"]), "no symmetry function has O at its cent"),
     (lambda: SymmetryFunctions.from_functions([G1("H", "H", 4)], ["O"]), "names the element H"),
+    (lambda: SymmetryFunctions.from_functions([("G2x", *G1("H", "H", 4)[1:])]), "no symmetry function 'G2x' with 1"),
+    (lambda: SymmetryFunctions.from_functions([(*G1("H", "H", 4)[:-1], "cosine_made_up")]), "'cosine_made_up'; there"),
+    (lambda: SymmetryFunctions.from_functions([G1("H", "H", 4)[:-1]]), "a symmetry function is a row of 10 values"),
+    (lambda: SymmetryFunctions.from_functions(G1("H", "H", 4)), "a symmetry function is a row of 10 values, not 'G2'"),
+    (lambda: SymmetryFunctions("CO", 4.0, [[0, 0]]), "'CO' is not a chemical symbol"),
 ])  # fmt: skip
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):

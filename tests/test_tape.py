@@ -93,6 +93,13 @@ def test_a_node_that_is_used_twice_and_arithmetic(difference):
     assert tape.pushforward({x: 1.0})(chain(x)) == pytest.approx(numeric, rel=1e-10)
 
 
+def test_a_variable_without_a_tangent_does_not_move():
+    x, y = Node(1.0), Node(2.0)
+    tangent = tape.pushforward({x: 3.0})
+    assert tangent(x * y + y) == 6.0
+    assert tangent(y) == 0.0
+
+
 def test_what_nothing_depends_on_has_no_adjoint():
     x, y = Node(1.0), Node(2.0)
     assert tape.pullback([(3.0 * x, 2.0)], [x, y]) == [6.0, 0.0]

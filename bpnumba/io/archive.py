@@ -17,26 +17,32 @@ The file is an ordinary ``.npz`` (``numpy.load`` opens it). The array ``header``
     {"format": kind, "version": 1, "arrays": {name: [shape, dtype]}, "content": header, "checksum": SHA-256}
 
 The checksum covers the header without its checksum, and the bytes of all arrays in alphabetical order. It finds damage;
-it is no signature. Members are stored, never compressed: the size of the file bounds the memory that reading can take.
+it is no signature. Bits that carry no content (dates and attributes in the zip directory, bytes behind its end) may
+change unnoticed: what can be read is exactly what was written. Members are stored, never compressed: the size of the
+file bounds the memory that reading can take.
 """
 
+import errno
 import hashlib
 import io
 import json
 import math
 import os
 import secrets
+import tempfile
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["read", "write", "write_atomically"]
+__all__ = ["behind_link", "check_target", "read", "write", "write_atomically"]
 
 VERSION = 1
 MAX_BYTES = 2**31  # ten thousand times a usual model, and what zip can hold without its 64-bit extension
 MAX_ARRAY_BYTES = MAX_BYTES - 2**24  # leaves room for header and directory
 MAX_NPY_HEADER = 10_000  # bytes; the limit of numpy.lib.format
+STALE = 60.0  # seconds without a write, after which a temporary file is that of a killed process
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the zero of zip time: the same content gives the same bytes
 
 
@@ -114,14 +120,18 @@ def read(path, kind):
 def write_atomically(path, data):
     """Write bytes so that ``path`` holds either all of them or what it held before, also after a crash.
 
+    A symbolic link stays one: what it points to is written. Temporary files that killed processes left behind for the
+    same name are removed.
+
     Raises
     ------
     OSError
         Nothing could be written; ``path`` is as it was.
     """
-    path = Path(path)
+    path = behind_link(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        _remove_stale(temporary)
         try:
             with open(temporary, "xb") as file:
                 file.write(data)
@@ -134,6 +144,27 @@ def write_atomically(path, data):
     except OSError as error:
         message = f"could not be written ({error.strerror}); what was there is unchanged"
         raise OSError(error.errno, message, str(path)) from error
+
+
+def behind_link(path):
+    """Path of the file that a symbolic link points to; any other path as it is."""
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
+
+
+def check_target(path):
+    """Raise OSError if no file of this name can be written, before any work is done for it."""
+    path = behind_link(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder to write to", str(path.parent))
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            errno.EACCES, f"nothing can be written there ({error.strerror})", str(path.parent)
+        ) from None
 
 
 class _Fault(Exception):
@@ -169,7 +200,7 @@ def _check_header(header, kind, names):
         raise _Fault(f"not a {kind}: its header is not one of bpnumba")
     if header["format"] != kind:
         raise _Fault(f"holds a {header['format']}, not a {kind}")
-    if header.get("version") != VERSION:
+    if type(header.get("version")) is not int or header["version"] != VERSION:
         raise _Fault(f"has format version {header.get('version')}; this bpnumba reads version {VERSION}")
     if set(header) != set(wanted) or not all(isinstance(header[name], wanted[name]) for name in wanted):
         raise _Fault(f"its header must have exactly the entries {', '.join(wanted)}")
@@ -216,6 +247,15 @@ def _checksum(described, arrays):
 
 def _json(content):
     return json.dumps(content, sort_keys=True, separators=(",", ":"), default=lambda value: value.tolist()).encode()
+
+
+def _remove_stale(temporary):
+    """Remove files named like this temporary one, up to its random part, that no process writes any more."""
+    start = temporary.name[: -len("01234567.tmp")]
+    for other in os.scandir(temporary.parent):
+        alike = other.name.startswith(start) and other.name.endswith(".tmp") and len(other.name) == len(temporary.name)
+        if alike and time.time() - other.stat(follow_symlinks=False).st_mtime > STALE:
+            Path(other).unlink(missing_ok=True)
 
 
 def _sync_folder(folder):

@@ -26,11 +26,12 @@ and the arrays are, per element, ``Si_weights`` (layer after layer, W row by row
 """
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 import numpy as np
 from ase.data import chemical_symbols
 
+from bpnumba import __version__
 from bpnumba.functions import G2, G4, G5
 from bpnumba.io import archive
 from bpnumba.network import Network, n_weights
@@ -46,7 +47,8 @@ UNITS = "eV, Angstrom"
 COLUMNS = ("kind", "center", "first", "second", "eta", "rs", "lam", "zeta", "rc", "cutoff")
 ENTRIES = {"version": int, "units": str, "species": list, "columns": list, "functions": list, "networks": dict,
            "reference_energies": dict, "info": dict}  # fmt: skip
-PACKAGES = ("bpnumba", "numpy", "numba", "scipy", "ase")
+PACKAGES = ("numpy", "numba", "scipy", "ase")
+LARGEST_CUTOFF = 100.0  # Angstrom; ten times what is in use
 
 
 def save(potential, path):
@@ -91,6 +93,8 @@ def save(potential, path):
 def load(path):
     """Read back what `save` wrote.
 
+    Every bit that has a meaning is checked; others (see `bpnumba.io.archive`) change nothing of what is read.
+
     Parameters
     ----------
     path : str or Path
@@ -102,7 +106,8 @@ def load(path):
     Raises
     ------
     ValueError
-        The file is truncated, damaged, of another kind or version, or its parts do not fit together.
+        The file is truncated, damaged, of another kind or version, its parts do not fit together, or a cutoff or a
+        scaling is not one that bpnumba can have written.
     OSError
         The file is absent or may not be read.
     """
@@ -116,19 +121,13 @@ def load(path):
 
 
 def versions():
-    """What is installed: name -> version; packages that run from a bare checkout have none."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    """What is installed: name -> version."""
+    return {"bpnumba": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def _build(header, arrays):
     """The potential of a header and arrays that are complete, but may not fit together."""
-    if header.get("version") != VERSION:
+    if type(header.get("version")) is not int or header["version"] != VERSION:
         raise ValueError(f"is a model of version {header.get('version')}; this bpnumba reads version {VERSION}")
     if set(header) != set(ENTRIES) or not all(isinstance(header[name], kind) for name, kind in ENTRIES.items()):
         raise ValueError(f"its header must have exactly the entries {', '.join(ENTRIES)}")
@@ -149,6 +148,10 @@ def _build(header, arrays):
     for symbol, scaling in zip(species, scalings, strict=True):
         if len({len(array) for array in scaling}) > 1:
             raise ValueError(f"the four arrays of the scaling of {symbol} have different lengths")
+        if (scaling.factor_s <= 0.0).any():
+            raise ValueError(f"array '{symbol}_factor' has values that are not positive")
+        if (scaling.minimum_s > scaling.maximum_s).any():
+            raise ValueError(f"array '{symbol}_minimum' is larger than '{symbol}_maximum'")
     networks = tuple(_network(symbol, header["networks"][symbol], _vector(arrays, f"{symbol}_weights"))
                      for symbol in species)  # fmt: skip
     return Potential(functions, scalings, networks, header["reference_energies"], header["info"])
@@ -164,6 +167,10 @@ def _readable(row):
 def _row(row):
     """One row of FUNCTION from a JSON row, with the checks of `G2`, `G4` and `G5`."""
     kind, center, first, second, eta, rs, lam, zeta, rc, cutoff = row
+    if any(isinstance(value, bool) for value in row):
+        raise ValueError(f"has a symmetry function with true or false in place of a number: {row}")
+    if rc > LARGEST_CUTOFF:
+        raise ValueError(f"has a symmetry function with a cutoff of {rc} Angstrom, beyond {LARGEST_CUTOFF:g}: {row}")
     if kind == "G2" and second is None:
         return G2(center, first, eta, rs, rc, cutoff)
     if kind in ("G4", "G5") and second is not None:

@@ -4,8 +4,7 @@ Comes in: the `State` of a fit. Goes out: a checked file (`bpnumba.io.archive`) 
 complete; the predecessor stays beside it as ``<name>.previous``.
 
 scipy does not give away the curvature pairs that L-BFGS has collected. A resumed fit starts from the weights of the
-checkpoint with an empty memory and collects them anew: it goes on from the same weights, not along the same path. What
-else the optimizer wants to keep (a preconditioner, say) goes into ``State.optimizer``.
+checkpoint with an empty memory and collects them anew: it goes on from the same weights, not along the same path.
 """
 
 import hashlib
@@ -13,11 +12,12 @@ import json
 import os
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from bpnumba import __version__
 from bpnumba.io import archive
+from bpnumba.io.archive import behind_link
 from bpnumba.training.progress import History
 
 __all__ = ["Fingerprint", "State", "load", "save"]
@@ -37,10 +37,6 @@ class State:
     best_iteration : int
     best_score : float
     history : History
-    random_state : dict
-        ``numpy.random.Generator.bit_generator.state``.
-    optimizer : dict of str to ndarray
-        What else the optimizer wants to have back.
     """
 
     iteration: int
@@ -49,8 +45,6 @@ class State:
     best_iteration: int
     best_score: float
     history: History = field(default_factory=History)
-    random_state: dict = field(default_factory=dict)
-    optimizer: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,20 +57,22 @@ class Fingerprint:
         Everything that changes the result, as JSON can hold it.
     data : dict of str to str
         Name of each data set ("training", "validation") to its `bpnumba.training.dataset.digest`.
+    version : str
+        Of bpnumba: another one may choose other functions, or weights of another meaning.
     """
 
     settings: dict
     data: dict
+    version: str = __version__
 
     @property
     def sha256(self):
-        """SHA-256 of settings and data, in hexadecimal."""
+        """SHA-256 of settings, data and version, in hexadecimal."""
         return hashlib.sha256(json.dumps(self._plain(), sort_keys=True).encode()).hexdigest()
 
     def _plain(self):
-        """Settings and data as they come back from a file."""
-        plain = json.dumps({"settings": self.settings, "data": self.data}, default=lambda value: value.tolist())
-        return json.loads(plain)
+        """Settings, data and version as they come back from a file."""
+        return json.loads(json.dumps(vars(self), default=lambda value: value.tolist()))
 
     def differences(self, other):
         """Words for each setting and data set that another fingerprint has differently."""
@@ -88,6 +84,8 @@ class Fingerprint:
         for name in sorted(set(mine["data"]) | set(others["data"])):
             if mine["data"].get(name) != others["data"].get(name):
                 words.append(f"{name} data")
+        if mine["version"] != others["version"]:
+            words.append(f"version of bpnumba ({mine['version']} there, {others['version']} here)")
         return words
 
 
@@ -99,16 +97,14 @@ def save(path, state, fingerprint):
     OSError
         The disk is full or read-only; the checkpoints that were there are intact.
     """
-    path = Path(path)
+    path = behind_link(path)
     header = {
         "iteration": state.iteration,
         "best_iteration": state.best_iteration,
         "best_score": state.best_score,
-        "random_state": state.random_state,
         "fingerprint": {**fingerprint._plain(), "sha256": fingerprint.sha256},
     }
     arrays = {"theta": state.theta, "best_theta": state.best_theta, "history": state.history.as_array()}
-    arrays |= {f"optimizer_{name}": array for name, array in state.optimizer.items()}
     complete = path.with_name(f"{path.name}.next")
     archive.write(complete, KIND, header, arrays)
     if path.exists():
@@ -116,53 +112,81 @@ def save(path, state, fingerprint):
     os.replace(complete, path)
 
 
-def load(path, fingerprint):
+def load(path, fingerprint, n_weights=None):
     """State of the newest intact checkpoint.
+
+    Parameters
+    ----------
+    path : str or Path
+    fingerprint : Fingerprint
+        Of the fit that is to go on.
+    n_weights : int, optional
+        Number of weights that the fit has.
 
     Raises
     ------
     ValueError
-        The checkpoint is of another fit (the message says what differs), or none is intact.
+        The checkpoint is of another fit (the message says what differs) or has another number of weights, or none is
+        intact.
     FileNotFoundError
         There is no checkpoint.
     """
-    path = Path(path)
+    path = behind_link(path)
     faults = []
     for candidate in (path, _previous(path)):
         if not candidate.exists():
             continue
         try:
-            header, arrays = archive.read(candidate, KIND)
+            state, stored = _decode(candidate, *archive.read(candidate, KIND))
         except ValueError as fault:
             faults.append(str(fault))
             continue
+        _check_same_fit(candidate, stored, fingerprint)
+        if n_weights not in (None, len(state.theta)):
+            raise ValueError(f"{candidate}: has {len(state.theta)} weights, but the fit has {n_weights}; start anew")
         if candidate != path:
             fault = "; ".join(faults) or f"{path} is missing"
             warnings.warn(f"{fault}; the fit continues from the checkpoint before, {candidate}", stacklevel=2)
-        return _state(candidate, header, arrays, fingerprint)
+        return state
     if faults:
         raise ValueError(f"no checkpoint is intact: {'; '.join(faults)}. Start the fit anew")
     raise FileNotFoundError(f"{path}: no checkpoint to resume from")
 
 
-def _state(path, header, arrays, fingerprint):
-    stored = header["fingerprint"]
-    if stored["sha256"] != fingerprint.sha256:
-        words = ", ".join(Fingerprint(stored["settings"], stored["data"]).differences(fingerprint))
-        raise ValueError(
-            f"{path}: belongs to another fit, different are: {words}. Resume with what it was started with, or start "
-            "anew"
+def _decode(path, header, arrays):
+    """State and fingerprint of a file whose checksum is right, but whose content may be anything."""
+    try:
+        stored = Fingerprint(**{name: header["fingerprint"].get(name) for name in ("settings", "data", "version")})
+        theta, best_theta, history = (arrays[name] for name in ("theta", "best_theta", "history"))
+        state = State(
+            iteration=header["iteration"],
+            theta=theta,
+            best_theta=best_theta,
+            best_iteration=header["best_iteration"],
+            best_score=float(header["best_score"]),
+            history=History.from_array(history),
         )
-    return State(
-        iteration=header["iteration"],
-        theta=arrays["theta"],
-        best_theta=arrays["best_theta"],
-        best_iteration=header["best_iteration"],
-        best_score=header["best_score"],
-        history=History.from_array(arrays["history"]),
-        random_state=header["random_state"],
-        optimizer={name.removeprefix("optimizer_"): a for name, a in arrays.items() if name.startswith("optimizer_")},
-    )
+        numbers = (state.iteration, state.best_iteration)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(f"{path}: its content is not that of a {KIND} ({type(error).__name__}: {error})") from error
+    if not all(isinstance(part, dict) for part in (stored.settings, stored.data)):
+        raise ValueError(f"{path}: its fingerprint is not that of a {KIND}")
+    if not all(type(number) is int and number >= 0 for number in numbers) or np.isnan(state.best_score):
+        raise ValueError(f"{path}: iterations {numbers} and score {state.best_score} are not those of a fit")
+    for name, weights in (("theta", theta), ("best_theta", best_theta)):
+        if weights.dtype != np.float64 or weights.ndim != 1 or weights.shape != theta.shape:
+            raise ValueError(f"{path}: array '{name}' is {weights.dtype} of shape {weights.shape}, must be weights")
+        if not np.isfinite(weights).all():
+            raise ValueError(f"{path}: array '{name}' has values that are not finite")
+    return state, stored
+
+
+def _check_same_fit(path, stored, fingerprint):
+    if stored.sha256 != fingerprint.sha256:
+        raise ValueError(
+            f"{path}: belongs to another fit, different are: {', '.join(stored.differences(fingerprint))}. Resume with "
+            "what it was started with, or start anew"
+        )
 
 
 def _previous(path):

@@ -13,21 +13,18 @@ labels: 1 energies, 0 force vectors, 0 stresses
 """
 
 import hashlib
-import io
 import os
-import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, fields
 from itertools import chain
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.io.formats import open_with_compression
 
+from bpnumba.io.frames import read_frames
 from bpnumba.training import plausibility
-from bpnumba.training.labels import DEFAULT_KEYS, PLAIN, Keys, labels_of
+from bpnumba.training.labels import DEFAULT_KEYS, Keys, labels_of, warn_of_names
 
 __all__ = ["Dataset", "Keys", "digest", "read", "report", "require", "split"]
 
@@ -64,27 +61,14 @@ class Dataset:
 
     @classmethod
     def from_frames(cls, frames, sources=None, keys=DEFAULT_KEYS):
-        """Labels of a list of Atoms, checked; suspicious ones give warnings.
-
-        Parameters
-        ----------
-        frames : sequence of ase.Atoms
-        sources : sequence of str, optional
-            Names of the frames in messages, "frame 0" and so on.
-        keys : Keys
-
-        Raises
-        ------
-        ValueError
-            There is no frame, or a frame is refused by `labels.labels_of`.
-        """
+        """Structures and labels of Atoms, checked as by `read`; `sources` are the names of the frames in messages."""
         frames = list(frames)
         if not frames:
             raise ValueError("there is no frame to read labels from")
         sources = [f"frame {m}" for m in range(len(frames))] if sources is None else list(sources)
         names = keys.names()
         labels_m = [labels_of(frame, names, source) for frame, source in zip(frames, sources, strict=True)]
-        _warn_of_mixture(Counter(found for labels in labels_m for found in labels.names.items()))
+        warn_of_names(labels_m, sources)
         dataset = cls(
             atoms=tuple(_bare(frame) for frame in frames),
             energy_m=np.array([labels.energy or 0.0 for labels in labels_m]),
@@ -192,7 +176,7 @@ def read(source, keys=DEFAULT_KEYS, format=None):
             sources.append(f"frame {len(frames)}")
             frames.append(item)
         else:
-            read_here = _read_file(os.fspath(item), format)
+            read_here = read_frames(os.fspath(item), format)
             sources += [f"{os.fspath(item)}, frame {m}" for m in range(len(read_here))]
             frames += read_here
     return Dataset.from_frames(frames, sources, keys)
@@ -207,7 +191,8 @@ def require(dataset, labels=("energy", "forces", "stress")):
             first = "".join(f", the first is {source}" for source in dataset.source_m[:1])
             raise ValueError(
                 f"none of the {len(dataset)} frames has {label} ({label} is looked for under {names}, or under the key "
-                f"that you name{first}). Name the right key, or fit without {label}"
+                f"that you name{first}). Name the right key, Keys({label}=...) or --{label}-key, or "
+                f"fit without {label}: {label}_weight=0 or --{label}-weight 0"
             )
 
 
@@ -228,8 +213,9 @@ def report(dataset):
 def split(dataset, fraction, seed):
     """Take a random fraction of the frames away for validation.
 
-    Frames are drawn from every stratum (config_type and composition) in proportion to its size; what rounding leaves
-    goes to the largest remainders. A stratum keeps at least one frame for training.
+    Frames are drawn from every stratum (config_type and composition) in proportion to its size. Frames that are alone
+    in their stratum form one with their likes of the same config_type, and if still alone, with all others. Training
+    keeps a frame of every stratum and of every element, and all isolated atoms, which do not count among the frames.
 
     Parameters
     ----------
@@ -242,23 +228,19 @@ def split(dataset, fraction, seed):
     Returns
     -------
     train, valid : Dataset
-        Both in the order of the dataset; ``valid`` is empty where the fraction is 0 or no stratum has two frames.
+        Both in the order of the dataset; ``valid`` has round(fraction * n) of n frames, fewer only where training would
+        lose its last frame of a stratum or element.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"the fraction of validation frames must be at least 0 and below 1, not {fraction}")
-    strata = defaultdict(list)
-    for m, (atoms, config_type) in enumerate(zip(dataset.atoms, dataset.config_type_m, strict=True)):
-        strata[config_type, atoms.get_chemical_formula()].append(m)
     rng = np.random.default_rng(seed)
-    members = [rng.permutation(strata[key]) for key in sorted(strata)]
-    size = np.array([len(member) for member in members])
-    quota = fraction * size
-    taken = np.minimum(np.floor(quota + 1e-9).astype(int), size - 1)
-    left = round(fraction * len(dataset)) - taken.sum()
-    open_strata = [k for k in rng.permutation(len(members)) if taken[k] < size[k] - 1]
-    for k in sorted(open_strata, key=lambda k: taken[k] - quota[k])[: max(left, 0)]:
-        taken[k] += 1
-    valid = np.sort(np.concatenate([member[:n] for member, n in zip(members, taken, strict=True)]))
+    members = rng.permutation(np.flatnonzero(~dataset.isolated_m))
+    kept, drawn = _one_of_every_element(dataset, members), []
+    for stratum in _strata(dataset, members):
+        free = [m for m in stratum if m not in kept][: len(stratum) - 1]
+        drawn += [((rank + 0.5) / len(stratum), m) for rank, m in enumerate(free)]  # as Sainte-Lague shares seats
+    drawn = sorted(drawn, key=lambda entry: entry[0])[: round(fraction * len(members))]
+    valid = np.sort(np.array([m for _, m in drawn], dtype=int))
     return dataset.subset(np.setdiff1d(np.arange(len(dataset)), valid)), dataset.subset(valid)
 
 
@@ -273,25 +255,31 @@ def digest(dataset):
     return sha.hexdigest()
 
 
-def _read_file(path, format):
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        if format is None and path.removesuffix(".gz").endswith((".xyz", ".extxyz")):
-            with open_with_compression(path, "rt") as file:  # in memory: ASE seeks back for every frame, slow in a .gz
-                frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
-        else:
-            frames = ase.io.read(path, ":", format=format, do_not_split_by_at_sign=True)
-    except PermissionError:
-        raise
-    except Exception as error:  # the readers of ASE answer a broken file with many types
-        raise ValueError(
-            f"{path}: cannot be read as atomic structures ({type(error).__name__}: {error}); is it complete, and does "
-            "its name tell its format?"
-        ) from error
-    if not frames:
-        raise ValueError(f"{path}: holds no frame")
-    return frames
+def _strata(dataset, members):
+    """Frames of one config_type and composition, single ones pooled; in the order of the members."""
+    strata, left = [], members
+    for key in (
+        lambda m: (dataset.config_type_m[m], dataset.atoms[m].get_chemical_formula()),
+        lambda m: dataset.config_type_m[m],
+        lambda m: None,
+    ):
+        groups = defaultdict(list)
+        for m in left:
+            groups[key(m)].append(m)
+        strata += [group for group in groups.values() if len(group) > 1]
+        left = [group[0] for group in groups.values() if len(group) == 1]
+    return strata  # one that is alone to the end is no stratum: it stays in training
+
+
+def _one_of_every_element(dataset, members):
+    """Few frames that hold all elements: those of many elements first."""
+    kept, seen = set(), set()
+    elements = {m: set(dataset.atoms[m].numbers.tolist()) for m in members}
+    for m in sorted(members, key=lambda m: -len(elements[m])):
+        if elements[m] - seen:
+            kept.add(m)
+            seen |= elements[m]
+    return kept
 
 
 def _bare(frame):
@@ -303,19 +291,6 @@ def _bare(frame):
 
 def _concatenate(column):
     return tuple(chain(*column)) if isinstance(column[0], tuple) else np.concatenate(column)
-
-
-def _warn_of_mixture(used):
-    """Warn where some labels are from REF_ keys and others from plain ones: perhaps of another method."""
-    plain = {(kind, name) for kind, name in used if name in PLAIN[kind]}
-    defaults = {(kind, name) for kind, name in used if name in DEFAULT_KEYS}
-    if plain and defaults:
-        counted = ", ".join(f"{used[key]} {key[1]}" for key in sorted(defaults) + sorted(plain))
-        warnings.warn(
-            f"labels under REF_ keys and under plain names occur together ({counted}): if they are not from the same "
-            "method, name the keys to use",
-            stacklevel=4,
-        )
 
 
 def _count(dataset):

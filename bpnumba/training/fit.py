@@ -8,19 +8,18 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 
 from bpnumba import plots
 from bpnumba.evaluation import evaluate
-from bpnumba.io import model_file
+from bpnumba.io import archive, model_file
 from bpnumba.potential import Potential
 from bpnumba.reference_energies import reference_energies
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import checkpoint, dataset
 from bpnumba.training.objective import Objective, Scales, baseline
-from bpnumba.training.progress import History, Progress
+from bpnumba.training.progress import History, Progress, Steps
 from bpnumba.training.run import Run, first_state
 from bpnumba.training.settings import LABELS, Settings
 from bpnumba.units import GPA, MEV
@@ -93,9 +92,12 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
         file=stream,
     )
     bonded = [part.subset(np.flatnonzero(~part.isolated_m)) for part in (train, valid)]
-    objective, check = (
-        Objective.prepare(potential, part, scales, weights, settings.config_type_weights) for part in bonded
-    )
+    prepared = []
+    for part, name in zip(bonded, ("training", "validation")):
+        with Steps(f"symmetry functions and Jacobian, {name}", stream) as steps:
+            factors = settings.config_type_weights
+            prepared.append(Objective.prepare(potential, part, scales, weights, factors, report=steps))
+    objective, check = prepared
     print(
         f"{len(potential.theta):,} weights, {objective.n_residuals:,} residuals, Jacobian "
         f"{objective.memory / 1e6:.0f} MB, set-up {time.perf_counter() - start:.1f} s",
@@ -203,15 +205,7 @@ def names_beside(output):
     path = Path(output)
     if path.suffix != ".npz":
         raise ValueError(f"{path}: the model file must end in .npz")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent}: no such folder to write the model to")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder, not a file to write the model to")
-    try:
-        with TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OSError(f"{path.parent}: nothing can be written there ({error})") from None
+    archive.check_target(path)
     return {
         "model": path,
         "history": path.with_suffix(".csv"),

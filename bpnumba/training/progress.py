@@ -13,6 +13,7 @@ import csv
 import io
 import math
 import sys
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +22,13 @@ from tqdm import tqdm
 from bpnumba.io.archive import write_atomically
 from bpnumba.units import GPA, MEV
 
-__all__ = ["History", "Progress", "Row", "line"]
+__all__ = ["History", "Progress", "Row", "Steps", "line"]
 
 ABSENT = (math.nan, math.nan, math.nan)
 UNITS = (MEV, MEV, GPA)  # of energy, forces, stress, in what people read
 KINDS = ("energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom", "stress_rmse_gpa")
 COLUMNS = ("iteration", "loss", *(f"{part}_{kind}" for part in ("train", "valid") for kind in KINDS), "elapsed_s")
+QUIET = 5.0  # seconds; what takes less needs no lines
 FACTORS = np.array([1.0, 1.0, *UNITS, *UNITS, 1.0])  # from the units of a row to those of the columns
 
 
@@ -124,7 +126,7 @@ class Progress:
         self.stream = sys.stdout if stream is None else stream
         self.every = every
         self.bar = None
-        if self.stream.isatty():
+        if _is_terminal(self.stream):
             self.bar = tqdm(total=total, initial=first, file=self.stream, dynamic_ncols=True, unit="iteration")
 
     def update(self, row):
@@ -154,9 +156,51 @@ class Progress:
         self.close()
 
 
+class Steps:
+    """Shows how far a preparation is: a bar where the stream is a terminal, else at most four lines, none in 5 s.
+
+    Called after each step; it fits where a function ``report(done, of)`` is wanted.
+
+    Parameters
+    ----------
+    label : str
+        What is done.
+    stream : text stream, optional
+        Standard output.
+    """
+
+    def __init__(self, label, stream=None):
+        self.label = label
+        self.stream = sys.stdout if stream is None else stream
+        self.start, self.quarter, self.bar = time.perf_counter(), 0, None
+
+    def __call__(self, done, of):
+        if _is_terminal(self.stream):
+            if self.bar is None:
+                self.bar = tqdm(total=of, desc=self.label, file=self.stream, dynamic_ncols=True, leave=False)
+            self.bar.update(done - self.bar.n)
+            return
+        quarter, elapsed = 4 * done // max(of, 1), time.perf_counter() - self.start
+        if quarter > self.quarter and elapsed > QUIET:
+            self.quarter = quarter
+            print(f"{self.label}: {done} of {of}, {elapsed:.0f} s", file=self.stream, flush=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.bar is not None:
+            self.bar.close()
+
+
 def line(row):
     """One line of text: iteration, loss, errors with their units, elapsed time."""
     return f"iteration {row.iteration}  {_values(row)}  {row.elapsed:.1f} s"
+
+
+def _is_terminal(stream):
+    """Whether a stream says so; not every object with ``write`` can tell."""
+    return bool(getattr(stream, "isatty", bool)())
 
 
 def _values(row):
