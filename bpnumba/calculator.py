@@ -13,7 +13,7 @@
 
 import os
 
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import Calculator, Parameters, PropertyNotImplementedError, all_changes
 
 from bpnumba.io.model_file import load
 from bpnumba.potential import Potential
@@ -49,10 +49,23 @@ class BPCalculator(Calculator):
         if not isinstance(self.potential, Potential):
             raise TypeError(f"needs a Potential or the path of a model file, not {type(potential).__name__}")
         origin = os.fspath(potential) if is_path else "in memory"
-        super().__init__(model=origin, species=" ".join(self.potential.species), cutoff=self.potential.cutoff)
+        super().__init__()
+        self.parameters = Parameters(
+            model=origin, species=" ".join(self.potential.species), cutoff=self.potential.cutoff
+        )
+
+    def set(self, **changes):
+        """Refuse changes with a ValueError: what a trained potential is cannot be set."""
+        if changes:
+            raise ValueError(
+                f"{', '.join(changes)} cannot be set: a trained potential has no free parameters; "
+                "make another BPCalculator from another potential"
+            )
+        return {}
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
         """Fill ``self.results``; called by ASE when something is asked for that is not known yet."""
+        self.results = {}  # if this fails, nothing may be left of another structure
         super().calculate(atoms, properties, system_changes)
         if "stress" in properties and not self.atoms.pbc.all():
             raise PropertyNotImplementedError(

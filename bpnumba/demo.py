@@ -20,7 +20,7 @@ from bpnumba.training.fit import fit
 
 __all__ = ["reference", "run", "silicon"]
 
-MAX_ITERATIONS = 1000  # some seconds; validation usually ends the fit earlier
+MAX_ITERATIONS = 1500  # ten seconds; validation usually ends the fit earlier
 TEST_FRACTION = 0.1
 ROWS = (("lattice constant (Angstrom)", "lattice_constant_angstrom", 3), ("bulk modulus (GPa)", "bulk_modulus_gpa", 1),
         ("C11 (GPa)", "c11_gpa", 1), ("C12 (GPa)", "c12_gpa", 1), ("C44 (GPa)", "c44_gpa", 1),

@@ -8,6 +8,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from bpnumba.formulas.cutoff import CUTOFFS
+from bpnumba.kernels.table import FUNCTION
 
 DEFAULT_CUTOFF = "poly2"  # two continuous derivatives at the cutoff, and no exponential
 
@@ -86,13 +87,26 @@ def checked_row(kind, center, first, second, eta, rs, lam, zeta, rc, cutoff):
     )
 
 
+def checked_rows(functions):
+    """The array of FUNCTION from rows of any origin, each checked before its text is cut to the width of a column."""
+    rows = []
+    for function in functions:
+        row = function.tolist() if isinstance(function, np.void) else function
+        if not isinstance(row, tuple | list) or len(row) != len(FUNCTION):
+            raise ValueError(f"a symmetry function is a row of {len(FUNCTION)} values, not {row!r}")
+        kind, center, first, second, *parameters = row
+        rows.append(checked_row(kind, *map(symbol_of, (center, first, second)), *parameters))
+    return np.array(rows, FUNCTION)
+
+
 def symbol_of(number):
     """Chemical symbol of an atomic number in a row, None for 0."""
     return None if number == 0 else chemical_symbols[number] if 0 < number < len(chemical_symbols) else str(number)
 
 
 def sorted_species(species):
-    """Distinct chemical symbols by atomic number."""
+    """Distinct chemical symbols by atomic number; a single symbol will do."""
+    species = [species] if isinstance(species, str) else list(species)
     for symbol in species:
         if symbol not in atomic_numbers or symbol == "X":
             raise ValueError(f"{symbol!r} is not a chemical symbol")

@@ -89,10 +89,10 @@ def blocks(n_atoms, sizes):
     Blocks keep the intermediate arrays in the cache; memory that is touched for the first time costs more than the
     arithmetic. With at most half a million multiplications per layer, BLAS also leaves a product to one thread
     (OpenBLAS splits from 2^19 on), so that the sums, to the last bit, do not depend on the number of threads.
-    Only layers of more than 7,800 weights go beyond that: less than 64 rows at a time would be slow.
+    Only layers of more than 31,000 weights go beyond that: less than 16 rows at a time would be slow.
     """
     largest = max(n_in * n_out for n_in, n_out in pairwise(sizes))
-    n_rows = max(64, min(512, 500_000 // largest))
+    n_rows = max(16, min(512, 500_000 // largest))
     return [slice(start, start + n_rows) for start in range(0, n_atoms, n_rows)]
 
 

@@ -21,12 +21,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from numba import njit
+from ase.geometry.minkowski_reduction import minkowski_reduce
 
 from bpnumba.kernels.neighbors import neighbor_list
+from bpnumba.kernels.scatter import gather, scatter, shortest
 
 SAME_PLACE = 1e-3
 """Angstrom. Far below any distance of two nuclei (H2: 0.74), above the rounding of coordinates in text files."""
+
+NEAREST_IMAGE = 0.4
+"""Angstrom. An atom and its image that are nearer than any two nuclei are a mistake, and an expensive one: the triples
+within a cutoff grow with the sixth power of its inverse."""
+
+FARTHEST = 1e7
+"""Angstrom, a millimeter. Farther out, coordinates are known to 1e-9 Angstrom only, and soon to nothing at all."""
 
 FLAT = 1e-4
 """A cell is flat if its volume is smaller than this part of the product of its edges."""
@@ -48,6 +56,7 @@ class Pairs:
     number_a: np.ndarray  #: (n_atoms) int64, atomic numbers
     structure_a: np.ndarray  #: (n_atoms) int64, the structure that an atom belongs to
     volume_m: np.ndarray  #: (n_structures), Angstrom^3; 0 where not periodic in three directions
+    first_frame: int | None = None  #: what messages call the first structure; None where it is not one of a list
 
     @property
     def n_centers(self):
@@ -62,7 +71,7 @@ class Pairs:
         return len(self.volume_m)
 
     @classmethod
-    def from_atoms(cls, atoms, cutoff):
+    def from_atoms(cls, atoms, cutoff, first_frame=0):
         """Pairs of one `ase.Atoms`, or of a list of them: a batch is a bigger structure.
 
         Parameters
@@ -71,12 +80,15 @@ class Pairs:
             Any cell, also one smaller than the cutoff, and any periodicity.
         cutoff : float
             Angstrom.
+        first_frame : int, optional
+            What messages call the first frame of a list: where the list is a part of a longer one.
 
         Raises
         ------
         ValueError
-            If positions or the cell are not finite, a periodic cell has no volume, two atoms are at one place, or the
-            cutoff is not a positive number. The message names atoms, and the frame of a list.
+            If positions or the cell are not finite or absurdly large, a periodic cell has no volume or repeats an atom
+            nearer than any nuclei, two atoms are at one place, or the cutoff is not a positive number. The message
+            names atoms, and the frame of a list.
         """
         if not (np.isfinite(cutoff) and cutoff > 0):
             raise ValueError(f"the cutoff must be a positive number, not {cutoff}")
@@ -86,7 +98,7 @@ class Pairs:
         first_m = np.cumsum([0] + [len(frame) for frame in frames])
         parts = []
         for m, frame in enumerate(frames):
-            where = "" if frame is atoms else f"frame {m}: "
+            where = "" if frame is atoms else f"frame {first_frame + m}: "
             check_structure(frame, where)
             i_p, j_p, shift_pc, r_pc = neighbor_list(frame.positions, frame.cell.array, frame.pbc, cutoff)
             check_distances(frame, i_p, j_p, shift_pc, r_pc, where)
@@ -98,6 +110,7 @@ class Pairs:
             number_a=np.concatenate([frame.numbers for frame in frames]).astype(np.int64),
             structure_a=np.repeat(np.arange(len(frames)), np.diff(first_m)),
             volume_m=np.array([frame.cell.volume if frame.pbc.all() else 0.0 for frame in frames]),
+            first_frame=None if frames[0] is atoms else first_frame,
         )  # fmt: skip
 
     @classmethod
@@ -122,7 +135,7 @@ class Pairs:
         Raises
         ------
         ValueError
-            If shapes, order or indices are wrong, or a vector is not finite.
+            If shapes, order or indices are wrong, a vector is not finite, or two atoms are at one place.
         """
         number_a = np.array(number_a, dtype=np.int64).ravel()
         n_atoms = len(number_a)
@@ -145,8 +158,18 @@ class Pairs:
         if not np.isfinite(r_pc).all():
             p = np.flatnonzero(~np.isfinite(r_pc).all(axis=1))[0]
             raise ValueError(f"pair {p}, atoms {i_p[p]} and {j_p[p]}: vector {r_pc[p]} is not finite")
+        p, square = shortest(r_pc)
+        if square < SAME_PLACE**2:
+            raise ValueError(f"pair {p}: atoms {i_p[p]} and {j_p[p]} are at one place, vector {r_pc[p]}")
         first_a = np.searchsorted(i_p, np.arange(n_centers + 1, dtype=np.int32))
         return cls(i_p, j_p, np.zeros((len(i_p), 3), np.int32), r_pc, first_a, number_a, structure_a, volume_m)
+
+    def named(self, a):
+        """Atom a as messages call it: by its number in its frame, if it is one of a list."""
+        if self.first_frame is None:
+            return f"atom {a}"
+        m = self.structure_a[a]
+        return f"frame {self.first_frame + m}: atom {a - np.searchsorted(self.structure_a, m)}"
 
     def pullback(self, dE_dr_pc):
         """Forces and virial from the gradient g_p = dE/dr_p.
@@ -223,46 +246,8 @@ def stress_voigt(virial_mcc, volume_m):
     return stress_mcc[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
 
-@njit(cache=True, nogil=True)
-def scatter(first_a, j_p, r_pc, structure_a, g_pc, forces_ac, virial_mcc):
-    """Add F_i += g, F_j -= g and W += g (outer) r of all pairs."""
-    for i in range(len(first_a) - 1):
-        virial = virial_mcc[structure_a[i]]
-        for p in range(first_a[i], first_a[i + 1]):
-            for a in range(3):
-                g = g_pc[p, a]
-                forces_ac[i, a] += g
-                forces_ac[j_p[p], a] -= g
-                for b in range(3):
-                    virial[a, b] += g * r_pc[p, b]
-
-
-@njit(cache=True, nogil=True)
-def gather(first_a, j_p, r_pc, structure_a, x_dot_ac, strain_dot_mcc, r_dot_pc):
-    """Transpose of `scatter`: r_dot = x_dot_j - x_dot_i + strain_dot . r of all pairs."""
-    for i in range(len(first_a) - 1):
-        strain_dot = strain_dot_mcc[structure_a[i]]
-        for p in range(first_a[i], first_a[i + 1]):
-            for a in range(3):
-                r_dot = x_dot_ac[j_p[p], a] - x_dot_ac[i, a]
-                for b in range(3):
-                    r_dot += strain_dot[a, b] * r_pc[p, b]
-                r_dot_pc[p, a] = r_dot
-
-
-@njit(cache=True, nogil=True)
-def shortest(r_pc):
-    """The pair with the smallest distance; its number and the square of the distance (infinite without pairs)."""
-    pair, smallest = -1, np.inf
-    for p in range(len(r_pc)):
-        square = r_pc[p, 0] ** 2 + r_pc[p, 1] ** 2 + r_pc[p, 2] ** 2
-        if square < smallest:
-            pair, smallest = p, square
-    return pair, smallest
-
-
 def check_structure(atoms, where):
-    """Raise a ValueError if positions or cell are not finite, or the periodic cell has no volume."""
+    """Raise a ValueError if positions or cell are not finite or far too large, or the periodic cell far too small."""
     finite_a = np.isfinite(atoms.positions).all(axis=1)
     if not finite_a.all():
         a = np.flatnonzero(~finite_a)[0]
@@ -270,13 +255,27 @@ def check_structure(atoms, where):
     if not np.isfinite(atoms.cell.array).all():
         raise ValueError(f"{where}the cell is not finite: {atoms.cell.array.tolist()}")
     periods = atoms.cell.array[atoms.pbc]
-    squares = (periods * periods).sum(axis=1)
-    gram = np.linalg.det(periods @ periods.T) if len(periods) else 1.0
-    if (squares < SAME_PLACE**2).any() or gram < FLAT**2 * squares.prod():
+    far_a = (np.abs(atoms.positions) > FARTHEST).any(axis=1)
+    if far_a.any():
+        a = np.argmax(far_a)
         raise ValueError(
-            f"{where}the cell has no volume in the periodic directions: cell {atoms.cell.array.tolist()}, "
-            f"pbc {atoms.pbc.tolist()}"
+            f"{where}the position of {named(atoms, a)} is farther out than {FARTHEST:g} Angstrom, where rounding takes "
+            f"its digits: {atoms.positions[a]}"
         )
+    if (np.abs(periods) > FARTHEST).any():
+        raise ValueError(f"{where}the cell is longer than {FARTHEST:g} Angstrom: {atoms.cell.array.tolist()}")
+    squares = (periods * periods).sum(axis=1)
+    gram = periods @ periods.T
+    cell = f"cell {atoms.cell.array.tolist()}, pbc {atoms.pbc.tolist()}"
+    if (squares < SAME_PLACE**2).any() or np.linalg.det(gram) < FLAT**2 * squares.prod():
+        raise ValueError(f"{where}the cell has no volume in the periodic directions: {cell}")
+    if (np.diag(np.linalg.inv(gram)) * NEAREST_IMAGE**2 > 1.0).any():  # a height is small; is it a lattice vector?
+        reduced, _ = minkowski_reduce(atoms.cell.array, atoms.pbc)
+        nearest = np.linalg.norm(reduced[atoms.pbc], axis=1).min()
+        if nearest < NEAREST_IMAGE:
+            raise ValueError(
+                f"{where}the cell repeats every atom within {nearest:.3g} Angstrom, nearer than any two nuclei: {cell}"
+            )
 
 
 def check_distances(atoms, i_p, j_p, shift_pc, r_pc, where):

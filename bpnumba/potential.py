@@ -168,14 +168,16 @@ class Potential:
         parts = []
         for first, last in batches([len(frame) for frame in frames]):
             batch = frames[first:last] if frames[0] is not atoms else atoms
-            parts.append(self.predict(Pairs.from_atoms(batch, self.cutoff)))
+            parts.append(self.predict(Pairs.from_atoms(batch, self.cutoff, first_frame=first)))
         if not parts:
             raise ValueError("no structure is given: the list of atoms is empty")
         prediction = Prediction.join(parts) if len(parts) > 1 else parts[0]
-        if not (np.isfinite(prediction.energy_m).all() and np.isfinite(prediction.forces_ac).all()):
-            bad = np.flatnonzero(~np.isfinite(prediction.energy_m))
+        bad_a = ~np.isfinite(prediction.forces_ac).all(axis=1)
+        structure_a = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+        bad = [*np.flatnonzero(~np.isfinite(prediction.energy_m)), *structure_a[bad_a]]
+        if bad:
             raise ValueError(
-                f"energy or forces are not finite (structure {bad[0] if len(bad) else '?'}): "
+                f"energy or forces are not finite (structure {min(bad)}): "
                 "the structure lies far outside of what the potential was trained for"
             )
         return prediction
@@ -232,7 +234,7 @@ def batches(sizes, most=ATOMS_AT_ONCE):
 def values(symmetry_functions, frames):
     """Symmetry functions of all atoms of all frames, one array per element."""
     parts = [
-        symmetry_functions.describe(Pairs.from_atoms(frames[first:last], symmetry_functions.cutoff)).values
+        symmetry_functions.describe(Pairs.from_atoms(frames[first:last], symmetry_functions.cutoff, first)).values
         for first, last in batches([len(frame) for frame in frames])
     ]
     return [np.concatenate(blocks) for blocks in zip(*parts)]

@@ -18,12 +18,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse.linalg import eigsh
 
+from bpnumba.formulas.cutoff import CUTOFFS
 from bpnumba.kernels.table import FUNCTION
 
 NARROW_ETAS = (0.3, 0.71, 1.69, 4.0)  # sqrt(eta) rc of the angular functions: geometric, ratio 2.38
 ZETAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 N_CENTERED, N_SHIFTED = 8, 10
-RANGE_ABSOLUTE, RANGE_RELATIVE, FEWEST = 1e-8, 1e-6, 10
+RANGE_ABSOLUTE, RANGE_RELATIVE = 1e-8, 1e-6
+FEWEST = 10  # environments in which a function must be non-zero; of fewer than 50 a fifth will do
 
 
 def pool(center, neighbors, rc, shortest, cutoff="poly2"):
@@ -47,6 +49,8 @@ def pool(center, neighbors, rc, shortest, cutoff="poly2"):
     cutoff : str
         Name of the cutoff function.
     """
+    if cutoff not in CUTOFFS:
+        raise ValueError(f"no cutoff function {cutoff!r}; there are {', '.join(CUTOFFS)}")
     rows = []
     for z in neighbors:
         first = min(shortest[z], 0.5 * rc)
@@ -100,12 +104,15 @@ def choose(G, n, radial_of, residual=1e-4):
     Choice
     """
     reasons = np.array([""] * G.shape[1], dtype=object)
-    extent = np.ptp(G, axis=0)
+    extent, fewest = np.ptp(G, axis=0), max(1, min(FEWEST, len(G) // 5))
     reasons[extent < max(RANGE_ABSOLUTE, RANGE_RELATIVE * extent.max())] = "hardly varies in the data"
-    reasons[(G != 0.0).sum(0) < min(FEWEST, len(G))] = f"non-zero in fewer than {FEWEST} environments"
+    reasons[(G != 0.0).sum(0) < fewest] = f"non-zero in fewer than {fewest} environments"
     usable = np.flatnonzero(reasons == "")
     if not len(usable):
-        raise ValueError("no symmetry function varies in the data: give more varied frames or a larger cutoff")
+        raise ValueError(
+            f"no symmetry function varies in the data ({len(G)} environments): "
+            "give more varied frames or a larger cutoff"
+        )
     Z = standardized(G[:, usable])
     gram = Z.T @ Z
     rest, total, kept = gram.copy(), np.trace(gram), []
@@ -160,16 +167,22 @@ def standardized(G):
 def condition(G):
     """Condition number of the standardized columns; inf where they are dependent to rounding."""
     values = np.linalg.svd(standardized(G), compute_uv=False)
-    return float(values[0] / values[-1]) if len(G) >= G.shape[1] and values[-1] > 0.0 else float("inf")
+    rounding = values[0] * max(G.shape) * np.finfo(float).eps  # as in numpy.linalg.matrix_rank
+    return float(values[0] / values[-1]) if len(G) >= G.shape[1] and values[-1] > rounding else float("inf")
 
 
-def summary(symbol, rows, choice, G, unseen):
+def alike(G):
+    """True if too few environments, or none that differ, are there to choose functions by."""
+    return len(G) < FEWEST or np.ptp(G, axis=0).max() < RANGE_ABSOLUTE
+
+
+def summary(symbol, rows, choice, G, unseen, remark=""):
     """The report of a choice for one center element, as lines of text."""
     kept = rows[choice.kept]
     counts = {kind: int((kept["kind"] == kind).sum()) for kind in ("G2", "G4", "G5")}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     lines = [
-        f"{symbol}: kept {len(kept)} of {len(rows)} functions ({kinds}), chosen on {len(G)} environments",
+        f"{symbol}: kept {len(kept)} of {len(rows)} functions ({kinds}), chosen on {len(G)} environments{remark}",
         f"   condition number {choice.condition_before:.1e} before, {choice.condition_after:.1e} after",
         f"   largest correlation of two kept functions {choice.largest_correlation:.4f}",
         f"   not described by the kept ones: {100 * choice.residual:.3f} % (norm)",

@@ -19,7 +19,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from bpnumba import selection
 from bpnumba.descriptors import Descriptors, Layout
-from bpnumba.functions import DEFAULT_CUTOFF, G2, G4, G5, checked_row, sorted_species, symbol_of
+from bpnumba.functions import DEFAULT_CUTOFF, G2, G4, G5, checked_rows, sorted_species
 from bpnumba.kernels.table import FUNCTION, arrange
 from bpnumba.pairs import Pairs
 
@@ -42,7 +42,7 @@ class SymmetryFunctions:
 
     Parameters
     ----------
-    species : sequence of str
+    species : str or sequence of str
         Chemical symbols; kept sorted by atomic number.
     r_cut : float
         Cutoff radius in Angstrom.
@@ -85,8 +85,7 @@ class SymmetryFunctions:
         The elements are those of the centers, or `species` where given.
         """
         self = cls.__new__(cls)
-        rows = np.array(functions, FUNCTION).tolist()
-        rows = np.array([checked_row(row[0], *map(symbol_of, row[1:4]), *row[4:]) for row in rows], FUNCTION)
+        rows = checked_rows(functions)
         self._set(rows, sorted_species(species or {chemical_symbols[z] for z in rows["center"]}))
         return self
 
@@ -112,7 +111,9 @@ class SymmetryFunctions:
     def select(cls, frames, cutoff=6.0, n=None, cutoff_function=DEFAULT_CUTOFF, most_samples=2500):
         """A non-redundant set for the environments in `frames`, by greedy CUR from an automatic pool.
 
-        Deterministic.  The result carries the report of the choice as the text `report`.
+        Deterministic.  The result carries the report of the choice as the text `report`.  Where an element has fewer
+        than ten environments, or only equivalent ones (one frame of a perfect crystal), functions are chosen that tell
+        slightly strained and displaced copies of the frames apart; the report says so.
 
         Parameters
         ----------
@@ -127,22 +128,38 @@ class SymmetryFunctions:
         most_samples : int
             Number of environments per element to look at, evenly spaced over all.
 
+        Raises
+        ------
+        ValueError
+            Without atoms; for an element without neighbors within the cutoff, or whose functions do not vary; from the
+            frames (see `Pairs.from_atoms`).
+
         See Also
         --------
         bpnumba.selection : the pool, the choice and their sources.
         """
         frames = [frames] if hasattr(frames, "positions") else list(frames)
         species = sorted_species({symbol for atoms in frames for symbol in atoms.symbols})
+        if not species:
+            raise ValueError("there are no atoms to choose symmetry functions for")
         if n is None:
             n = {1: 40, 2: 32}.get(len(species), 50)
         pools = _pools(frames, [atomic_numbers[symbol] for symbol in species], cutoff, cutoff_function)
         trial = cls.from_functions(np.concatenate(pools), species)
         samples, heldout = _environments(trial, frames, cutoff, most_samples)
         kept, lines = [], []
-        for rows, G, unseen, symbol in zip(pools, samples, heldout, species):
-            choice = selection.choose(G, n, np.where(rows["kind"] == "G2", rows["first"], 0))
+        for e, (rows, G, unseen, symbol) in enumerate(zip(pools, samples, heldout, species)):
+            remark = ""
+            if selection.alike(G):
+                remark = f" of shaken copies: the data have {len(G) + len(unseen)}, too few or too much alike"
+                copies = _shaken([atoms for atoms in frames if symbol in atoms.symbols])
+                G, unseen = (of[e] for of in _environments(trial, copies, cutoff, most_samples))
+            try:
+                choice = selection.choose(G, n, np.where(rows["kind"] == "G2", rows["first"], 0))
+            except ValueError as error:
+                raise ValueError(f"{symbol}: {error}") from None
             kept.append(rows[choice.kept])
-            lines.append(selection.summary(symbol, rows, choice, G, unseen))
+            lines.append(selection.summary(symbol, rows, choice, G, unseen, remark))
         self = cls.from_functions(np.concatenate(kept), species)
         self.report = "\n".join(lines)
         return self
@@ -166,7 +183,7 @@ class SymmetryFunctions:
         if (element_a < 0).any():
             atom = int(np.argmin(element_a))
             raise ValueError(
-                f"atom {atom} is {chemical_symbols[pairs.number_a[atom]]}, which has no symmetry functions; "
+                f"{pairs.named(atom)} is {chemical_symbols[pairs.number_a[atom]]}, which has no symmetry functions; "
                 f"supported: {', '.join(self.species)}"
             )
         element_c = element_a[: pairs.n_centers]
@@ -179,15 +196,28 @@ class SymmetryFunctions:
 
     # ---- for users of descriptors -----------------------------------------------------------------------------------
 
-    def create(self, atoms):
+    def create(self, atoms, centers=None):
         """Symmetry functions of every atom, (n_atoms, n_functions), or a list of such arrays for a list of Atoms.
 
         An element with fewer functions than another fills its last columns with zeros.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms or list of them
+        centers : sequence of int, optional
+            Indices of the atoms whose rows are wanted; for a list of Atoms a list of such sequences.
         """
         if not hasattr(atoms, "positions"):
-            return [self.create(one) for one in atoms]
+            frames = list(atoms)
+            centers = [None] * len(frames) if centers is None else centers
+            return [self.create(*one) for one in zip(frames, centers, strict=True)]
         descriptors = self.describe(Pairs.from_atoms(atoms, self.cutoff))
-        return descriptors.layout.pad(descriptors.values)
+        rows = descriptors.layout.pad(descriptors.values)
+        return rows if centers is None else rows[list(centers)]
+
+    def get_number_of_features(self):
+        """Number of columns of `create`."""
+        return int(self.table.n_functions.max())
 
     def derivatives(self, atoms):
         """Symmetry functions with analytic derivatives in positions and strain: `Derivatives`, or a list of them.
@@ -240,8 +270,8 @@ def _rows(params, width, name):
 def _pools(frames, numbers, cutoff, cutoff_function):
     """The pool of every center element, for the neighbor elements that occur, from a look at the distances."""
     shortest = np.full((len(chemical_symbols),) * 2, np.inf)
-    for atoms in frames:
-        pairs = Pairs.from_atoms(atoms, cutoff)
+    for m, atoms in enumerate(frames):
+        pairs = Pairs.from_atoms([atoms], cutoff, first_frame=m)
         distance = np.linalg.norm(pairs.r_pc, axis=1)
         np.minimum.at(shortest, (pairs.number_a[pairs.i_p], pairs.number_a[pairs.j_p]), distance)
     pools = []
@@ -255,6 +285,18 @@ def _pools(frames, numbers, cutoff, cutoff_function):
         distances = {z: shortest[center, z] for z in neighbors}
         pools.append(selection.pool(center, neighbors, cutoff, distances, cutoff_function))
     return pools
+
+
+def _shaken(frames, n=50):
+    """`n` copies of the frames, each strained (2 %) and with its atoms displaced (0.05 Angstrom) at random."""
+    random, copies = np.random.default_rng(0), []
+    for m in range(n):
+        atoms = frames[m % len(frames)].copy()
+        deformation = np.eye(3) + random.normal(0.0, 0.02, (3, 3))
+        atoms.cell[:] = atoms.cell.array @ deformation
+        atoms.positions = atoms.positions @ deformation + random.normal(0.0, 0.05, (len(atoms), 3))
+        copies.append(atoms)
+    return copies
 
 
 def _environments(functions, frames, cutoff, most_samples):

@@ -69,12 +69,13 @@ def triplet(u_j, u_k, u_c, function, factor):
 
 
 def pushforward(tangents):
-    """The function node -> tangent, from the tangents of the variables (a dictionary)."""
+    """The function node -> tangent, from the tangents of the variables (a dictionary; 0 for those not in it)."""
     dot = dict(tangents)
 
     def tangent(node):
         if node not in dot:
-            dot[node] = total(times(partial, tangent(parent)) for parent, partial in node.parents)
+            terms = [times(partial, tangent(parent)) for parent, partial in node.parents]
+            dot[node] = total(terms) if terms else 0.0
         return dot[node]
 
     return tangent

@@ -14,7 +14,8 @@ with the cell, and a search walks as many images as the cutoff reaches: a thin c
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from bpnumba.kernels.compiling import compiled
 
 BINS_PER_CUTOFF = 2  # 1 is 10 % faster for many atoms, but twice slower for a cell of 64
 BINS_PER_ATOM = 8  # at most: in sparse systems bins grow, memory does not
@@ -115,7 +116,7 @@ def close_gaps(x, width):
     x[order] = np.cumsum(np.minimum(gaps, width))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def sort_by_bin(place_ac, bins):
     """Counting sort: where each bin starts, and the atoms in the order of their bins."""
     bin_a = (place_ac[:, 0] * bins[1] + place_ac[:, 1]) * bins[2] + place_ac[:, 2]
@@ -130,7 +131,7 @@ def sort_by_bin(place_ac, bins):
     return starts[:-1], members
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def list_pairs(grid, cell, cutoff):
     """Count, then fill. Atoms enter the lists of their neighbors in ascending order, so no list needs sorting."""
     n = len(grid.members)
@@ -167,7 +168,7 @@ def list_pairs(grid, cell, cutoff):
     return i_p, j_p, shift_pc, r_pc
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def find_centers(q, grid, cell, cutoff, near):
     """Centers that see entry q of the grid, itself included, in ascending order of the shift; returns how many.
 

@@ -5,13 +5,14 @@
 """
 
 import numpy as np
-from numba import njit
 
-# sums in any order: rows of J are contracted with whole vectors
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+from bpnumba.kernels.compiling import compiled
+
+contraction = compiled(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+"""Sums in any order: rows of J are contracted with whole vectors."""
 
 
-@compiled
+@contraction
 def pullback(first_a, j_p, element_a, offset_a, table, first_p, J, dE_dG, dE_dr):
     """dE/dr_p = sum_s dE/dG_s J_ps of every pair, from the flat array dE_dG."""
     related, n_related = table.related, table.n_related
@@ -31,7 +32,7 @@ def pullback(first_a, j_p, element_a, offset_a, table, first_p, J, dE_dG, dE_dr)
                 dE_dr[p, a] = total
 
 
-@compiled
+@contraction
 def pushforward(first_a, j_p, element_a, offset_a, table, first_p, J, r_dot, G_dot):
     """Tangents of the symmetry functions, sum_p J_ps . r_dot_p, into the flat array G_dot."""
     related, n_related = table.related, table.n_related

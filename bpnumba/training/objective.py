@@ -112,7 +112,7 @@ class Objective:
         factors, chunks = config_type_weights or {}, []
         for first, last in batches(dataset.n_atoms_m, ATOMS_IN_CHUNK):
             labels = dataset.subset(np.arange(first, last))
-            pairs = Pairs.from_atoms(list(labels.atoms), potential.cutoff)
+            pairs = Pairs.from_atoms(list(labels.atoms), potential.cutoff, first)
             descriptors = potential.symmetry_functions.describe(pairs).stored(dtype)
             x_e = tuple(scaling.apply(G) for scaling, G in zip(potential.scalings, descriptors.values))
             E0_m = baseline(labels.atoms, potential.reference_energies)
