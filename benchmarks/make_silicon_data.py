@@ -432,40 +432,18 @@ def run(frames, directory, workers):
             print(f'{number:4d} {name:24s} {seconds:7.1f} s', flush=True)
 
 
-def isolated_atom(directory):
-    """Spin-polarised atom (triplet) in a large box: energy only."""
-    from gpaw import GPAW, PW
-    atoms = Atoms('Si', cell=[9.0, 9.2, 9.4], pbc=True)
-    atoms.center()
-    atoms.calc = GPAW(mode=PW(ECUT), xc=XC, hund=True, txt=None,
-                      convergence=CONVERGENCE)
-    energy = atoms.get_potential_energy(force_consistent=True)
-    write_text(directory / 'isolated_atom_000.json', json.dumps({
-        'name': 'isolated_atom_000', 'config_type': 'isolated_atom',
-        'kpts': [1, 1, 1], 'cell': atoms.cell[:].tolist(),
-        'positions': atoms.positions.tolist(), 'pbc': [True] * 3,
-        'energy': float(energy)}))
-    print('isolated atom', energy, 'eV, moment', atoms.get_magnetic_moment())
-
-
 def extxyz(frame):
     """One frame as extended-XYZ text."""
     cell = ' '.join(f'{x:.8f}' for row in frame['cell'] for x in row)
-    head = [f'Lattice="{cell}"']
-    labelled = 'forces' in frame
-    columns = 'species:S:1:pos:R:3' + (':REF_forces:R:3' if labelled else '')
-    head.append(f'Properties={columns}')
-    head.append(f"config_type={frame['config_type']}")
-    head.append(f"frame_name={frame['name']}")
-    head.append('kpts="{} {} {}"'.format(*frame['kpts']))
-    head.append(f"REF_energy={frame['energy']:.8f}")
-    if labelled:
-        stress = ' '.join(f'{x:.10f}' for x in frame['stress'])
-        head.append(f'REF_stress="{stress}"')
-    head.append('pbc="{}"'.format(' '.join('FT'[p] for p in frame['pbc'])))
+    stress = ' '.join(f'{x:.10f}' for x in frame['stress'])
+    pbc = ' '.join('FT'[p] for p in frame['pbc'])
+    head = [f'Lattice="{cell}"', 'Properties=species:S:1:pos:R:3:REF_forces:R:3',
+            f"config_type={frame['config_type']}", f"frame_name={frame['name']}",
+            'kpts="{} {} {}"'.format(*frame['kpts']),
+            f"REF_energy={frame['energy']:.8f}", f'REF_stress="{stress}"',
+            f'pbc="{pbc}"']
     lines = [str(len(frame['positions'])), ' '.join(head)]
-    for k, position in enumerate(frame['positions']):
-        numbers = list(position) + (list(frame['forces'][k]) if labelled else [])
+    for numbers in np.hstack([frame['positions'], frame['forces']]):
         lines.append('Si ' + ' '.join(f'{x:14.8f}' for x in numbers))
     return '\n'.join(lines) + '\n'
 
@@ -485,8 +463,7 @@ def assemble(directory, output):
         energies = [f['energy'] / len(f['positions']) for f in some]
         volumes = [abs(np.linalg.det(f['cell'])) / len(f['positions']) for f in some]
         sizes = [len(f['positions']) for f in some]
-        fmax = max((np.linalg.norm(f['forces'], axis=1).max()
-                    for f in some if 'forces' in f), default=0)
+        fmax = max(np.linalg.norm(f['forces'], axis=1).max() for f in some)
         print(f'| {kind} | {len(some)} | {min(sizes)}-{max(sizes)} '
               f'| {min(volumes):.1f}-{max(volumes):.1f} '
               f'| {min(energies):.3f} to {max(energies):.3f} | {fmax:.2f} |')
@@ -585,7 +562,6 @@ def main():
     parser.add_argument('--small-first', action='store_true',
                         help='by cell volume instead of the shuffled order')
     parser.add_argument('--list', action='store_true', help='only list the frames')
-    parser.add_argument('--atom', action='store_true', help='only the isolated atom')
     parser.add_argument('--reference', action='store_true',
                         help='write silicon_pbe_reference.json to --frames-dir/..')
     parser.add_argument('--convergence', nargs='?', const='', metavar='CASE',
@@ -602,9 +578,6 @@ def main():
         reference(args.frames_dir.parent / 'silicon_pbe_reference.json')
     elif args.convergence is not None:
         convergence(args.convergence)
-    elif args.atom:
-        args.frames_dir.mkdir(parents=True, exist_ok=True)
-        isolated_atom(args.frames_dir)
     else:
         frames = build_frames(args.seed)
         if args.small_first:
@@ -617,8 +590,6 @@ def main():
             print(len(frames), 'frames')
             return
         run(frames, args.frames_dir, args.workers)
-        if not (args.frames_dir / 'isolated_atom_000.json').exists():
-            isolated_atom(args.frames_dir)
 
 
 if __name__ == '__main__':
