@@ -63,8 +63,9 @@ def test_radial_functions_of_the_pool(rc, shortest):
 
 def test_angular_functions_of_the_pool():
     rows = pool(14, [6, 14], RC, {6: 1.8, 14: 2.2})
-    angular = rows[rows["kind"] == "G4"]
-    assert set(rows["kind"]) == {"G2", "G4"}
+    assert set(rows["kind"]) == {"G2", "G4", "G5"}
+    angular, wide = rows[rows["kind"] == "G4"], rows[rows["kind"] == "G5"]
+    np.testing.assert_array_equal(angular[list(rows.dtype.names[1:])], wide[list(rows.dtype.names[1:])])
     found = {(*row.tolist()[2:4], round(np.sqrt(row["eta"]) * RC, 12), row["lam"], row["zeta"]) for row in angular}
     expected = {
         (*couple, x, lam, zeta) for couple in [(6, 6), (6, 14), (14, 14)] for x in (0.3, 0.71, 1.69, 4.0)
@@ -260,7 +261,7 @@ def test_silicon(silicon):
     functions = SymmetryFunctions.select(silicon, cutoff=RC, n=20)
     assert functions.species == ("Si",)
     assert 5 < len(functions.functions) <= 20
-    assert set(functions.functions["kind"]) == {"G2", "G4"}
+    assert set(functions.functions["kind"]) == {"G2", "G4", "G5"}
     again = SymmetryFunctions.select(silicon, cutoff=RC, n=20)
     np.testing.assert_array_equal(again.functions, functions.functions)
     assert again.report == functions.report
@@ -282,7 +283,7 @@ def test_the_report_names_reasons_and_numbers(carbide):
     functions = SymmetryFunctions.select(carbide, cutoff=4.5, n=12)
     text = functions.report
     for symbol in ("C", "Si"):
-        n, n_pool = len(functions.functions_of(symbol)), 2 * 24 + 3 * 36
+        n, n_pool = len(functions.functions_of(symbol)), 2 * 24 + 2 * 3 * 36
         part = text[text.index(f"{symbol}: kept {n} of {n_pool} functions") :]
         lines = part.splitlines()
         end = next((at for at, line in enumerate(lines[1:], 1) if not line.startswith("   ")), len(lines))
@@ -378,7 +379,8 @@ def test_functions_for_few_environments_tell_small_changes_apart(atoms):
     change = np.abs(functions.create(moved) - functions.create(one))
     for symbol in functions.species:
         assert len(functions.functions_of(symbol)) >= 5
-        assert set(functions.functions_of(symbol)["kind"]) == {"G2", "G4"}
+        assert "G2" in functions.functions_of(symbol)["kind"]
+        assert {"G4", "G5"} & set(functions.functions_of(symbol)["kind"])
         assert (change[one.symbols == symbol].max(axis=1) > 1e-3).all()
         (line,) = (line for line in functions.report.splitlines() if line.startswith(f"{symbol}: kept"))
         assert "of shaken copies: the data have" in line
