@@ -77,9 +77,9 @@ def test_angular_functions_of_the_pool():
 
 def test_no_function_of_the_pool_comes_twice():
     rows = pool(14, [1, 6, 14], RC, {1: 1.4, 6: 1.8, 14: 2.2}).tolist()
-    assert len(set(rows)) == len(rows) == 3 * 24 + 6 * 36
-    numbers = np.array([row[1:9] for row in rows])
-    distance = np.abs(numbers[:, None] - numbers[None]).max(-1) + np.eye(len(rows))
+    assert len(set(rows)) == len(rows) == 3 * 24 + 2 * 6 * 36
+    numbers = np.array([row[1:9] for row in rows if row[0] != "G5"])
+    distance = np.abs(numbers[:, None] - numbers[None]).max(-1) + np.eye(len(numbers))
     assert distance.min() > 1e-6
 
 
