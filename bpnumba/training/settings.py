@@ -79,7 +79,7 @@ class Settings:
     stress_scale: float | None = None
     l2: float = 1e-2
     seed: int = 0
-    max_iterations: int = 1200
+    max_iterations: int = 1500
     valid_fraction: float = 0.1
     patience: int = 300
     checkpoint_every: int = 100
