@@ -7,6 +7,7 @@ and 130; anything else is a fault of the library and shows where it happened.
 
 import argparse
 import json
+import os
 import sys
 import warnings
 
@@ -29,6 +30,10 @@ def main(arguments=None):
         warnings.showwarning = _show_warning
         try:
             command(**options)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as head, has seen enough; the interpreter must not flush once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except (ValueError, OSError, FloatingPointError) as error:
             print(f"bpnumba: error: {_message(error)}", file=sys.stderr)
             return 2

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -202,3 +203,14 @@ def test_as_a_module():
     assert subprocess.check_output([*run, "--version"], text=True) == f"bpnumba {bpnumba.__version__}\n"
     done = subprocess.run([*run, "info", "none.npz"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "bpnumba: error: none.npz: No such file or directory\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    """As in `bpnumba info model.npz | head -1`, with a reader that closes at once."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    long = "cli.info = lambda model: print('x' * 10**5)"
+    code = f"from bpnumba import cli; {long}; raise SystemExit(cli.main(['info', 'a']))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
