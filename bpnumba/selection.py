@@ -34,8 +34,7 @@ def pool(center, neighbors, rc, shortest, cutoff="poly2"):
     Per neighbor element: G2 around the center, eta = (8^(m/8)/rc)^2, and shifted G2 on a grid of rs from the shortest
     distance found to rc - 0.3 Angstrom, eta = 1/spacing^2 and, for every second, a quarter of it.  Per couple of
     neighbor elements: G4 and G5 with eta = (x/rc)^2, x = 0.3, 0.71, 1.69, 4, lam = +-1, zeta = 1, 2, 4, 8, 16; without
-    (lam = -1, zeta = 2), which depends exactly on the other three of zeta 1 and 2.  Narrow and wide functions together
-    describe silicon by a tenth better than narrow ones alone (cross-validated errors of energies and stresses).
+    (lam = -1, zeta = 2), which depends exactly on the other three of zeta 1 and 2.
 
     Parameters
     ----------
