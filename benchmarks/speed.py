@@ -16,6 +16,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # one core; before NumPy is imported
 
 import argparse
+import io
 import json
 import subprocess
 import tempfile
@@ -131,8 +132,7 @@ def water(measure, rounds):
 def silicon(measure, rounds):
     """Silicon training set: set-up, and one loss with its gradient."""
     data, settings = read(SHARED / "data" / "mlearn" / "Si_train.xyz.gz"), Settings(seed=1)
-    with open(os.devnull, "w") as nowhere:
-        potential = untrained(data, settings, nowhere)
+    potential = untrained(data, settings, io.StringIO())
 
     def prepare():
         return Objective.prepare(potential, data, Scales.from_data(data, settings))
@@ -144,7 +144,7 @@ def silicon(measure, rounds):
         f"silicon training set, {data.n_atoms:,} atoms, {potential.networks[0].sizes[0]} functions, "
         f"{len(theta)} weights, Jacobian {objective.memory / 1e6:.0f} MB, one core"
     )
-    print(f"   choice of functions  {best(lambda: untrained(data, settings, open(os.devnull, 'w')), 1):8.2f} s")
+    print(f"   choice of functions  {best(lambda: untrained(data, settings, io.StringIO()), 1):8.2f} s")
     print(f"   list, G and Jacobian {best(prepare, 2):8.2f} s")
     print(
         f"   loss and gradient    {once:8.4f} s   ({1e6 * once / data.n_atoms:.2f} us per atom, "

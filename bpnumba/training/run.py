@@ -33,6 +33,7 @@ class Run:
         self.fingerprint, self.path, self.state = fingerprint, path, state
         self.start = time.perf_counter() - (state.history.rows[-1].elapsed if state.history.rows else 0.0)
         self.last = None  # (weights, loss, errors) of the last evaluation
+        self.stopped = ""  # why `after` ended the fit
 
     def go(self, progress):
         """Minimize; returns why it ended."""
@@ -62,8 +63,6 @@ class Run:
         if self.path is not None:
             checkpoint.save(self.path, self.state, self.fingerprint)
         return reason
-
-    stopped = ""
 
     def loss_and_gradient(self, theta):
         """What scipy minimizes; remembers the errors, so that showing them costs nothing."""
@@ -97,8 +96,6 @@ class Run:
         Without validation frames the last weights are the best.
         """
         state, score = self.state, -float("inf")
-        if not state.history.rows:
-            return
         if self.check.chunks:
             if not np.isnan(state.history.rows[-1].valid).all():
                 return

@@ -15,6 +15,10 @@ from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import dataset
 
 LABELS = ("energy", "forces", "stress")
+WEIGHTS, SCALES = (tuple(f"{label}_{what}" for label in LABELS) for what in ("weight", "scale"))
+NOT_NEGATIVE = ("max_iterations", "l2", "seed", "valid_fraction", *WEIGHTS, "config_type_weights")
+AT_LEAST_ONE = ("patience", "checkpoint_every", "n_functions", "hidden")
+POSITIVE = ("cutoff", *SCALES)
 
 
 @dataclass(frozen=True)
@@ -86,20 +90,20 @@ class Settings:
 
     def __post_init__(self):
         hidden = self.hidden.values() if isinstance(self.hidden, dict) else [self.hidden]
-        factors = self.config_type_weights or {}
-        for name, lowest, numbers in (
-            *((name, 0, [getattr(self, name)]) for name in ("max_iterations", "l2", "seed", "valid_fraction")),
-            *((name, 1, [getattr(self, name)]) for name in ("patience", "checkpoint_every", "n_functions")),
-            *((name, 1e-300, [getattr(self, name)]) for name in ("cutoff", *(f"{label}_scale" for label in LABELS))),
-            *((f"{label}_weight", 0, [getattr(self, f"{label}_weight")]) for label in LABELS),
-            ("hidden", 1, [size for layers in hidden for size in layers]),
-            ("config_type_weights", 0, factors.values()),
+        single = {f.name: [getattr(self, f.name)] for f in fields(self)}
+        several = {
+            "hidden": [size for layers in hidden for size in layers],
+            "config_type_weights": (self.config_type_weights or {}).values(),
+        }
+        for names, good, words in (
+            (NOT_NEGATIVE, lambda number: number >= 0, "at least 0"),
+            (AT_LEAST_ONE, lambda number: number >= 1, "at least 1"),
+            (POSITIVE, lambda number: number > 0, "positive"),
         ):
-            for number in numbers:
-                if number is not None and not lowest <= number < float("inf"):
-                    raise ValueError(
-                        f"{name} must be {f'at least {lowest}' if lowest != 1e-300 else 'positive'}, not {number}"
-                    )
+            for name in names:
+                for number in (single | several)[name]:
+                    if number is not None and not (good(number) and number < float("inf")):
+                        raise ValueError(f"{name} must be {words}, not {number}")
         if self.valid_fraction >= 1:
             raise ValueError(f"valid_fraction must be below 1, not {self.valid_fraction}")
         for name, table in (("activation", ACTIVATIONS), ("scaling", MODES), ("cutoff_function", CUTOFFS)):
