@@ -2,8 +2,9 @@
 
     python benchmarks/speed.py
 
-* energy, forces and virial of the 1080-atom water box on a fixed pair list, with plain kernels and no stored Jacobian,
-  against the speed of n2p2 (which takes 0.84 of the yardstick's time for the same functions and atoms);
+* energy, forces and virial on a fixed pair list, with plain kernels and no stored Jacobian, of four potentials of n2p2:
+  water (narrow functions), copper sulfide (narrow and wide), silicon (narrow) and anisole (350 compact functions per
+  element), against the speed of n2p2 itself, whose time in yardsticks is known for the same potentials and atoms;
 * one loss and gradient over the silicon training set (13,233 atoms) with stored Jacobian blocks, and its set-up.
 
 The data lie in ``../shared`` beside the repository; gcc compiles the yardstick.  CPU time of this thread, best of
@@ -25,53 +26,19 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from bpnumba.io.runner import load_runner
 
-from bpnumba.functions import G2, G4
-from bpnumba.network import Network
 from bpnumba.pairs import Pairs
-from bpnumba.potential import Potential
-from bpnumba.scaling import Scaling
-from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training.dataset import read
 from bpnumba.training.fit import untrained
 from bpnumba.training.objective import Objective, Scales
 from bpnumba.training.settings import Settings
+from bpnumba.units import of_files
 
 SHARED = Path(__file__).parents[2] / "shared"
-N2P2_PER_YARDSTICK = 0.84  # measured side by side, see the README beside the yardstick
-
-
-def water_functions():
-    """The 27 functions on H and 30 on O of the water potential of Morawietz et al. (PNAS 113, 8368 (2016)); bohr."""
-    both = [("H", "H", 1.9), ("H", "O", 0.9), ("O", "H", 0.9), ("O", "O", 4.0)]
-    rows = [
-        G2(center, neighbor, eta, 0.0, 12.0, "tanh")
-        for center, neighbor, _ in both
-        for eta in (0.001, 0.01, 0.03, 0.06)
-    ]
-    rows += [
-        G2(center, neighbor, eta, rs, 12.0, "tanh") for center, neighbor, rs in both for eta in (0.15, 0.3, 0.6, 1.5)
-    ]
-    groups = [
-        ("H", "OH", 0.07, 1),
-        ("H", "OH", 0.03, 1),
-        ("H", "OH", 0.01, 4),
-        ("H", "OO", 0.03, 1),
-        ("H", "OO", 0.001, 4),
-        ("O", "HH", 0.07, 1),
-        ("O", "HH", 0.03, 1),
-        ("O", "HH", 0.01, 4),
-        ("O", "OH", 0.03, 1),
-        ("O", "OH", 0.001, 4),
-        ("O", "OO", 0.03, 1),
-        ("O", "OO", 0.001, 4),
-    ]
-    rows += [
-        G4(center, *couple, eta, zeta, lam, 12.0, cutoff="tanh")
-        for center, couple, eta, zeta in groups
-        for lam in (1, -1)
-    ]
-    return SymmetryFunctions.from_functions(rows + [G4("H", "O", "H", 0.2, 1, 1, 12.0, cutoff="tanh")])
+N2P2_PER_YARDSTICK = {"predict_H2O_RPBE-D3": 0.84, "predict_Cu2S_PBE": 1.08, "mlearn_Si1000": 0.285,
+                      "predict_Anisole_SCAN": 17.4}  # fmt: skip
+"""Measured side by side, see the README beside the yardstick."""
 
 
 def best(function, repeats):
@@ -93,26 +60,25 @@ def yardstick(folder):
     ]
 
 
-def water(measure, rounds):
-    """Water box: parts of a step in microseconds per atom, and the ratio to n2p2."""
-    reference = np.load(SHARED / "reference" / "runner" / "predict_H2O_RPBE-D3" / "reference.npz")
-    atoms = ase.Atoms(
-        reference["s0000_numbers"], reference["s0000_positions"], cell=reference["s0000_lattice"], pbc=True
-    )
-    functions, rng = water_functions(), np.random.default_rng(0)
-    pairs = Pairs.from_atoms(atoms, functions.cutoff)
+def potential_of_n2p2(case, measure, rounds):
+    """Parts of a step in microseconds per atom, and the ratio to n2p2."""
+    units, folder = ("metal" if "Cu2S" in case else "atomic"), SHARED / "reference" / "runner" / case
+    length, energy = of_files(units)
+    reference = np.load(folder / "reference.npz")
+    positions, cell = reference["s0000_positions"] * length, reference["s0000_lattice"] * length
+    atoms = ase.Atoms(reference["s0000_numbers"], positions, cell=cell, pbc=True)
+    potential = load_runner(folder / "potential", units)
+    functions, pairs = potential.symmetry_functions, Pairs.from_atoms(atoms, potential.cutoff)
+    forces = potential.predict(pairs).forces_ac * length / energy
+    deviation = np.abs(forces - reference["s0000_forces"]).max()
+    assert deviation < 1e-10, f"not the forces of n2p2: {deviation}"
     descriptors = functions.describe(pairs)
-    for symbol, G in zip(functions.species, descriptors.values):
-        wanted = reference[f"s0000_G_unscaled_{symbol}"]
-        assert np.abs(np.sort(G, axis=1) - np.sort(wanted, axis=1)).max() < 1e-11, "not the functions of n2p2"
-    scalings = tuple(Scaling.from_values(G) for G in descriptors.values)
-    networks = tuple(Network.random((G.shape[1], 25, 25, 1), rng) for G in descriptors.values)
-    potential = Potential(functions, scalings, networks, dict.fromkeys(functions.species, 0.0))
-    _, dE_dG = potential.energies_and_slopes(descriptors)
+    x_e = potential.inputs(descriptors)
+    _, dE_dG = potential.energies_and_slopes(descriptors.layout, x_e)
     dE_dr = descriptors.pullback(dE_dG)
     parts = {
         "G": lambda: functions.describe(pairs),
-        "network": lambda: potential.energies_and_slopes(descriptors),
+        "network": lambda: potential.energies_and_slopes(descriptors.layout, potential.inputs(descriptors)),
         "dE/dr": lambda: descriptors.pullback(dE_dG),
         "forces and virial": lambda: pairs.pullback(dE_dr),
         "whole step": lambda: potential.predict(pairs),
@@ -122,8 +88,10 @@ def water(measure, rounds):
         sticks.append(measure())
         for name, part in parts.items():
             times[name].append(1e6 * best(part, 3) / len(atoms))
-    n2p2 = N2P2_PER_YARDSTICK * min(sticks)
-    print(f"water, {len(atoms)} atoms, {len(pairs.i_p) / len(atoms):.0f} neighbors, one core, us per atom")
+    n2p2 = N2P2_PER_YARDSTICK[case] * min(sticks)
+    widths = ", ".join(f"{symbol} {n}" for symbol, n in zip(potential.species, functions.table.n_functions))
+    print(f"{case}: {len(atoms)} atoms, {len(pairs.i_p) / len(atoms):.0f} neighbors, functions {widths}; one core, us "
+          f"per atom; largest deviation of a force from n2p2 {deviation:.0e} (units of its files)")  # fmt: skip
     for name, values in times.items():
         print(f"   {name:20}{min(values):8.1f}")
     print(f"   {'n2p2 (yardstick)':20}{n2p2:8.1f}   -> {n2p2 / min(times['whole step']):.2f} times the speed of n2p2")
@@ -158,5 +126,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure = yardstick(folder)
-        water(measure, options.rounds)
+        for case in N2P2_PER_YARDSTICK:
+            potential_of_n2p2(case, measure, options.rounds)
         silicon(measure, options.rounds)

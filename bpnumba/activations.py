@@ -42,10 +42,45 @@ def identity(z):
     return z, np.ones_like(z), np.zeros_like(z)
 
 
+def relu(z):
+    """f = max(z, 0), f' = 1 or 0, f'' = 0: potentials with it have forces that jump."""
+    df = np.where(z > 0.0, 1.0, 0.0)
+    return z * df, df, np.zeros_like(z)
+
+
+def cosine(z):
+    """f = cos z, f' = -sin z, f'' = -f."""
+    f = np.cos(z)
+    return f, -np.sin(z), -f
+
+
+def reverse_logistic(z):
+    """f = 1 - 1/(1 + exp(-z)), the logistic function of -z."""
+    f, df, ddf = logistic(-z)
+    return f, -df, ddf
+
+
+def exponential(z):
+    """f = exp(-z) = -f' = f''; below z = -300 it stays, so that products of several layers do not overflow."""
+    f = np.exp(-np.maximum(z, -300.0))
+    return f, -f, f
+
+
+def harmonic(z):
+    """f = z^2, f' = 2 z, f'' = 2; beyond |z| = 1e75 it stays, so that products of several layers do not overflow."""
+    z = np.clip(z, -1e75, 1e75)
+    return z * z, 2.0 * z, np.full_like(z, 2.0)
+
+
 ACTIVATIONS = {
     "tanh": tanh,
     "logistic": logistic,
     "softplus": softplus,
     "gaussian": gaussian,
     "identity": identity,
+    "relu": relu,
+    "cosine": cosine,
+    "reverse_logistic": reverse_logistic,
+    "exponential": exponential,
+    "harmonic": harmonic,
 }

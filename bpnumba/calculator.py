@@ -12,13 +12,18 @@
 """
 
 import os
+import warnings
 
 from ase.calculators.calculator import Calculator, Parameters, PropertyNotImplementedError, all_changes
+from ase.outputs import Properties, all_outputs
 
+from bpnumba.extrapolation import ExtrapolationError, ExtrapolationWarning, message
 from bpnumba.io.model_file import load
 from bpnumba.potential import Potential
 
 __all__ = ["BPCalculator"]
+
+ON_EXTRAPOLATION = ("warn", "ignore", "raise")
 
 
 class BPCalculator(Calculator):
@@ -28,22 +33,32 @@ class BPCalculator(Calculator):
     kept until positions, cell, pbc or elements change.  Energy and forces exist for every periodicity; the stress only
     for three periodic directions, otherwise `PropertyNotImplementedError`.
 
+    ``results["extrapolation"]`` counts for every atom the symmetry functions outside of their range in the training
+    data: where it is not zero, the potential guesses.
+
     Parameters
     ----------
     potential : Potential, or path of a model file
+    on_extrapolation : str
+        "warn": one `ExtrapolationWarning`, at the first structure with such atoms and never again, however long the
+        run.  "raise": an `ExtrapolationError` in place of results.  "ignore": neither.
 
     Raises
     ------
     ValueError
         From the model file when it is read, and from the structure when it is calculated: an element that the potential
         does not know, positions or a cell that are not finite, two atoms at one place.
+    ExtrapolationError
+        If asked for; a ValueError, too.
     """
 
     name = "bpnumba"
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
     ignored_changes = {"initial_charges", "initial_magmoms"}
 
-    def __init__(self, potential):
+    def __init__(self, potential, on_extrapolation="warn"):
+        if on_extrapolation not in ON_EXTRAPOLATION:
+            raise ValueError(f"on_extrapolation must be one of {', '.join(ON_EXTRAPOLATION)}, not {on_extrapolation!r}")
         is_path = isinstance(potential, str | os.PathLike)
         self.potential = load(potential) if is_path else potential
         if not isinstance(self.potential, Potential):
@@ -51,15 +66,19 @@ class BPCalculator(Calculator):
         origin = os.fspath(potential) if is_path else "in memory"
         super().__init__()
         self.parameters = Parameters(
-            model=origin, species=" ".join(self.potential.species), cutoff=self.potential.cutoff
+            model=origin,
+            species=" ".join(self.potential.species),
+            cutoff=self.potential.cutoff,
+            on_extrapolation=on_extrapolation,
         )
+        self.has_warned = False
 
     def set(self, **changes):
-        """Refuse changes with a ValueError: what a trained potential is cannot be set."""
+        """Refuse changes with a ValueError: a calculator stays what it was made."""
         if changes:
             raise ValueError(
                 f"{', '.join(changes)} cannot be set: a trained potential has no free parameters; "
-                "make another BPCalculator from another potential"
+                "make another BPCalculator"
             )
         return {}
 
@@ -72,12 +91,28 @@ class BPCalculator(Calculator):
                 f"stress is defined only for three periodic directions; these atoms have pbc {self.atoms.pbc.tolist()}"
             )
         prediction = self.potential.evaluate(self.atoms)
+        if len(prediction.extrapolation):
+            self._tell(prediction.extrapolation)
         energy = float(prediction.energy_m[0])
         self.results = {
             "energy": energy,
             "free_energy": energy,
             "energies": prediction.energy_a,
             "forces": prediction.forces_ac,
+            "extrapolation": prediction.extrapolation_a,
         }
         if self.atoms.pbc.all():
             self.results["stress"] = prediction.stress_mv[0]
+
+    def export_properties(self):
+        """Results that ASE knows; its list of properties has no extrapolation."""
+        return Properties({name: value for name, value in self.results.items() if name in all_outputs})
+
+    def _tell(self, events):
+        """Warn once, raise, or do nothing."""
+        choice, functions = self.parameters.on_extrapolation, self.potential.symmetry_functions
+        if choice == "raise":
+            raise ExtrapolationError(message(events, functions))
+        if choice == "warn" and not self.has_warned:
+            self.has_warned = True
+            warnings.warn(message(events, functions), ExtrapolationWarning, stacklevel=2)

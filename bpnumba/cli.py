@@ -1,4 +1,4 @@
-"""The command ``bpnumba``: fit, evaluate, info, demo; each a few lines of public calls.
+"""The command ``bpnumba``: fit, evaluate, info, convert, demo; each a few lines of public calls.
 
 Options that are not given are not passed on: the defaults stand in one place, the Python functions.  Mistakes of the
 user (ValueError, OSError, FloatingPointError) end with one line on standard error and exit code 2, Ctrl-C with one line
@@ -46,8 +46,10 @@ def main(arguments=None):
 # ---- the commands ----------------------------------------------------------------------------------------------------
 
 
-def fit(train, reference_energies=None, config_type_weights=None, **options):
+def fit(train, functions=None, reference_energies=None, config_type_weights=None, **options):
     """Fit a potential to labelled structures."""
+    if functions is not None:
+        options["symmetry_functions"] = _functions(functions, options)
     given = {"reference_energies": reference_energies, "config_type_weights": config_type_weights}
     options |= {name: dict(pairs) for name, pairs in given.items() if pairs}
     if "hidden" in options:
@@ -58,14 +60,16 @@ def fit(train, reference_energies=None, config_type_weights=None, **options):
 def evaluate(model, data, json_path=None, plot=None, **options):
     """Errors of a potential against labels."""
     from bpnumba import plots
+    from bpnumba.conversion import load_model
     from bpnumba.io.archive import check_target, write_atomically
     from bpnumba.training.dataset import read, report
 
+    keys = _keys(options)
     if json_path is not None:
         check_target(json_path)
     if plot is not None:
         plots.check_picture(plot)
-    potential, dataset = bpnumba.load(model), read(data, _keys(options))
+    potential, dataset = load_model(model, **options), read(data, keys, **options)
     print(report(dataset))
     errors = bpnumba.evaluate(potential, dataset)
     print(errors)
@@ -75,9 +79,11 @@ def evaluate(model, data, json_path=None, plot=None, **options):
         plots.parity(potential, dataset, plot, title=", ".join(data))
 
 
-def info(model):
-    """What is in a model file."""
-    potential = bpnumba.load(model)
+def info(model, **units):
+    """What is in a model."""
+    from bpnumba.conversion import load_model
+
+    potential = load_model(model, **units)
     about, errors = dict(potential.info), {}
     if isinstance(about.get("training"), dict):
         about["training"] = {name: value for name, value in about["training"].items() if name != "errors"}
@@ -86,6 +92,13 @@ def info(model):
     print("\n".join(_indented(about)))
     for name, plain in errors.items() if isinstance(errors, dict) else [("the", errors)]:
         print(f"\n{name} errors\n{_table(plain)}")
+
+
+def convert(source, target, **options):
+    """Convert models or structures of RuNNer and n2p2 into those of bpnumba and ASE, or back."""
+    from bpnumba import conversion
+
+    print(conversion.convert(source, target, **options))
 
 
 def demo(folder):
@@ -105,7 +118,7 @@ def parser():
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     one = _command(commands, "fit", fit)
-    one.add_argument("train", nargs="+", help="training structures; any format that ASE reads, extended XYZ first")
+    one.add_argument("train", nargs="+", help="training structures: extended XYZ, input.data of RuNNer, what ASE reads")
     one.add_argument("--valid", action="append", metavar="FILE", help="validation structures; may be repeated")
     one.add_argument("--output", metavar="MODEL", default="model.npz", help="model file (default: model.npz)")
     one.add_argument("--resume", action="store_true", help="continue a fit that was interrupted")
@@ -115,26 +128,38 @@ def parser():
                      help="neurons of the hidden layers: 15 15, or 15,15")  # fmt: skip
     one.add_argument("--config-type-weights", type=_named_number, nargs="+", metavar="TYPE=FLOAT",
                      help="weights of frames by their config_type")  # fmt: skip
+    one.add_argument("--functions", metavar="FILE",
+                     help="symmetry functions of an input.nn or a model file; by default they are chosen")  # fmt: skip
     one.add_argument("--reference-energies", type=_named_number, nargs="+", metavar="ELEMENT=EV",
                      help="energies of single atoms")  # fmt: skip
     _add_keys(one)
 
     two = _command(commands, "evaluate", evaluate)
-    two.add_argument("model", help="model file")
+    two.add_argument("model", help="model file, or folder of RuNNer or n2p2")
     two.add_argument("data", nargs="+", help="labelled structures")
     two.add_argument("--json", dest="json_path", metavar="FILE", help="write the errors as JSON")
     two.add_argument("--plot", metavar="FILE", help="write a parity plot; the ending chooses the format")
+    _add_units(two)
     _add_keys(two)
 
     three = _command(commands, "info", info)
-    three.add_argument("model", help="model file")
+    three.add_argument("model", help="model file, or folder of RuNNer or n2p2")
+    _add_units(three)
 
-    four = _command(commands, "demo", demo)
-    four.add_argument("--folder", default=".", help="where to write (default: the current folder)")
+    four = _command(commands, "convert", convert)
+    four.add_argument("source", help="model file .npz, folder with input.nn, input.data, or structures that ASE reads")
+    four.add_argument("target", help="folder or model file .npz; structures that ASE writes, or input.data")
+    four.add_argument("--overwrite", action="store_true", help="also replace the model in a folder")
+    _add_units(four)
+
+    five = _command(commands, "demo", demo)
+    five.add_argument("--folder", default=".", help="where to write (default: the current folder)")
     return top
 
 
+UNITS_HELP = "of files of RuNNer and n2p2: atomic (bohr, Hartree; the default) or metal (Angstrom, eV)"
 FIT_OPTIONS = (
+    ("units", str, UNITS_HELP),
     ("cutoff", float, "cutoff radius in Angstrom"),
     ("n-functions", int, "largest number of symmetry functions per element"),
     ("cutoff-function", str, "cutoff function of the symmetry functions"),
@@ -166,6 +191,23 @@ def _add_keys(command):
     for kind in ("energy", "forces", "stress", "virial"):
         command.add_argument(f"--{kind}-key", metavar="NAME",
                              help=f"name of the {kind} label (default: REF_{kind}); none leaves it out")  # fmt: skip
+
+
+def _add_units(command):
+    command.add_argument("--units", metavar="STR", help=UNITS_HELP)
+
+
+def _functions(path, options):
+    """Symmetry functions of a file, which leave nothing to choose."""
+    choices = [name for name in ("cutoff", "n_functions", "cutoff_function") if name in options]
+    if choices:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in choices)
+        raise ValueError(f"--functions {path} says which symmetry functions to use: leave out {names}")
+    if path.endswith(".npz"):
+        return bpnumba.load(path).symmetry_functions
+    from bpnumba.io.runner import read_functions
+
+    return read_functions(path, **{name: options[name] for name in ("units",) if name in options})
 
 
 def _keys(options):

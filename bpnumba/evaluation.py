@@ -16,16 +16,17 @@ something that a potential learns: they have a row of their own, and count in no
 50.0
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from bpnumba.extrapolation import farthest, named
 from bpnumba.pairs import stress_voigt
 from bpnumba.training.dataset import Keys, read
 from bpnumba.units import GPA, MEV
 
-__all__ = ["Errors", "Row", "compare", "evaluate", "stress_of"]
+__all__ = ["Errors", "Outside", "Row", "compare", "evaluate", "stress_of"]
 
 UNIT = {"energy": MEV, "forces": 1.0, "stress": GPA}  # from eV per atom, eV/Angstrom, eV/Angstrom^3
 PRINTED = {"energy": "meV/atom", "forces": "eV/A", "stress": "GPa"}
@@ -55,6 +56,33 @@ class Row(NamedTuple):
         return cls(n_frames, *(d.size for d in differences), *errors)
 
 
+class Outside(NamedTuple):
+    """Atoms outside of the range of the training data, and frames with such atoms, isolated atoms left out."""
+
+    n_atoms: int
+    of_atoms: int
+    n_frames: int
+    of_frames: int
+    farthest: str | None  # names atom, function and value
+
+    @classmethod
+    def of(cls, events, dataset, functions):
+        """From the events of a prediction of all frames."""
+        first_m, bonded_m = np.cumsum(dataset.n_atoms_m) - dataset.n_atoms_m, ~dataset.isolated_m
+        events, words = events[bonded_m[events["structure"]]], None
+        for event in farthest(events, 1):
+            m = event["structure"]
+            words = named(event, functions, first_m[m], dataset.source_m[m])
+        n_atoms, n_frames = (len(np.unique(events[name])) for name in ("atom", "structure"))
+        return cls(n_atoms, int(dataset.n_atoms_m[bonded_m].sum()), n_frames, int(bonded_m.sum()), words)
+
+    def __str__(self):
+        return (
+            f"outside the range of the training data: {self.n_atoms} of {self.of_atoms} atoms in {self.n_frames} of "
+            f"{self.of_frames} frames, farthest {self.farthest}"
+        )
+
+
 @dataclass(frozen=True)
 class Errors:
     """Errors of a potential against labels; ``print(errors)`` shows the table.
@@ -68,18 +96,22 @@ class Errors:
     worst : dict
         "energy", "forces", "stress" -> (name of the frame, its error): the largest energy error, and the largest
         root mean square over the components of one frame; units as in `Row`.
+    extrapolation : Outside, optional
+        None in errors of models that were made before this was looked at.
     """
 
     total: Row
     by_config_type: dict
     worst: dict
+    extrapolation: Outside | None = None
 
     def to_json(self):
-        """Plain dictionary: the fields of `Row` for all frames, "by_config_type" and "worst"."""
+        """Plain dictionary: the fields of `Row` for all frames, "by_config_type", "worst" and "extrapolation"."""
         return {
             **self.total._asdict(),
             "by_config_type": {name: row._asdict() for name, row in self.by_config_type.items()},
             "worst": {kind: {"frame": frame, "error": error} for kind, (frame, error) in self.worst.items()},
+            "extrapolation": None if self.extrapolation is None else self.extrapolation._asdict(),
         }
 
     @classmethod
@@ -87,7 +119,9 @@ class Errors:
         """The inverse of `to_json`, for errors that a model file remembers."""
         total = Row(*(plain[name] for name in Row._fields))
         groups = {name: Row(*(row[field] for field in Row._fields)) for name, row in plain["by_config_type"].items()}
-        return cls(total, groups, {kind: (worst["frame"], worst["error"]) for kind, worst in plain["worst"].items()})
+        worst = {kind: (of_kind["frame"], of_kind["error"]) for kind, of_kind in plain["worst"].items()}
+        outside = plain.get("extrapolation")
+        return cls(total, groups, worst, None if outside is None else Outside(**outside))
 
     def __str__(self):
         groups = {"all": self.total}
@@ -102,6 +136,8 @@ class Errors:
             lines.append(f"{name:{width}}{row.n_frames:>8}" + "".join(cells))
         for kind, (frame, error) in self.worst.items():
             lines.append(f"worst {kind}: {error:.4g} {PRINTED[kind]} in {frame}")
+        if self.extrapolation and self.extrapolation.n_atoms:
+            lines.append(str(self.extrapolation))
         if ISOLATED in self.by_config_type:
             lines.append(f"{ISOLATED} are reference energies: not counted in all, nor among the worst")
         return "\n".join(lines)
@@ -127,7 +163,9 @@ def evaluate(potential, data, keys=Keys()):
         There is no frame, no label at all, or a structure that the potential cannot describe.
     """
     dataset = read(data, keys)
-    return compare(potential.evaluate(dataset.atoms), dataset)
+    prediction = potential.evaluate(dataset.atoms)
+    beyond = Outside.of(prediction.extrapolation, dataset, potential.symmetry_functions)
+    return replace(compare(prediction, dataset), extrapolation=beyond)
 
 
 def compare(prediction, dataset):

@@ -1,16 +1,21 @@
 """Symmetry functions by name: each makes one checked row of the table `bpnumba.kernels.table.FUNCTION`.
 
->>> G2("Si", "O", eta=0.5, rs=1.6, rc=6.0)
-('G2', 14, 8, 0, 0.5, 1.6, 0.0, 0.0, 6.0, 'poly2')
+Names: G2, G4, G5 are Behler's, C2, C4, C5 have compact support, and a W before the name means: over the neighbors of
+all elements at once, weighted by their atomic numbers.
+
+>>> label(G2("Si", "O", eta=0.5, rs=1.6, rc=6.0))
+'G2 of Si with O: eta 0.5, rs 1.6, rc 6, poly2'
 """
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from bpnumba.formulas.cutoff import CUTOFFS
-from bpnumba.kernels.table import FUNCTION
+from bpnumba.kernels.table import FUNCTION, KINDS, is_compact, is_radial, is_weighted, make_row
 
 DEFAULT_CUTOFF = "poly2"  # two continuous derivatives at the cutoff, and no exponential
+WITHOUT_ALPHA = ("tanh", "tanh_normalized", "hard")
+COMPACT = tuple(name for name in CUTOFFS if name.startswith("poly")) + ("exp",)  # shapes of compact functions
 
 
 def G1(center, neighbor, rc, cutoff=DEFAULT_CUTOFF):
@@ -18,7 +23,7 @@ def G1(center, neighbor, rc, cutoff=DEFAULT_CUTOFF):
     return G2(center, neighbor, 0.0, 0.0, rc, cutoff)
 
 
-def G2(center, neighbor, eta, rs, rc, cutoff=DEFAULT_CUTOFF):
+def G2(center, neighbor, eta, rs, rc, cutoff=DEFAULT_CUTOFF, alpha=0.0):
     """Radial function sum_j exp(-eta (r_ij - rs)^2) fc(r_ij) (Behler 2011, eq. 7).
 
     Parameters
@@ -33,69 +38,170 @@ def G2(center, neighbor, eta, rs, rc, cutoff=DEFAULT_CUTOFF):
         Cutoff radius in Angstrom.
     cutoff : str
         Name of the cutoff function, a key of `bpnumba.formulas.cutoff.CUTOFFS`.
+    alpha : float
+        Part of rc within which the cutoff function is 1.
     """
-    return checked_row("G2", center, neighbor, None, eta, rs, 0.0, 0.0, rc, cutoff)
+    return checked_row("G2", center, neighbor, None, rc, cutoff, alpha=alpha, eta=eta, rs=rs)
 
 
-def G4(center, first, second, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF):
+def G4(center, first, second, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF, alpha=0.0):
     """Angular function, narrow: all three atoms near each other (Behler 2011, eq. 9).
 
     2^(1-zeta) sum_{j<k} (1 + lam cos theta_jik)^zeta phi(r_ij) phi(r_ik) phi(r_jk) over all couples of neighbors of the
     elements `first` and `second`, with phi(r) = exp(-eta (r - rs)^2) fc(r).  RuNNer and n2p2 call it type 3.
     """
-    return checked_row("G4", center, first, second, eta, rs, lam, zeta, rc, cutoff)
+    return checked_row("G4", center, first, second, rc, cutoff, alpha=alpha, eta=eta, rs=rs, lam=lam, zeta=zeta)
 
 
-def G5(center, first, second, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF):
+def G5(center, first, second, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF, alpha=0.0):
     """Angular function, wide: G4 without the factor of the pair jk (Behler 2011, eq. 10); type 9 of RuNNer and n2p2."""
-    return checked_row("G5", center, first, second, eta, rs, lam, zeta, rc, cutoff)
+    return checked_row("G5", center, first, second, rc, cutoff, alpha=alpha, eta=eta, rs=rs, lam=lam, zeta=zeta)
 
 
-def checked_row(kind, center, first, second, eta, rs, lam, zeta, rc, cutoff):
-    """One checked row of FUNCTION."""
-    if kind not in ("G2", "G4", "G5") or (kind == "G2") != (second is None):
-        raise ValueError(f"there is no symmetry function {kind!r} with {1 if second is None else 2} neighbors")
-    for symbol in (center, first) + ((second,) if second is not None else ()):
+def C2(center, neighbor, rl, rc, shape=DEFAULT_CUTOFF):
+    """Compact radial function sum_j f(|r_ij - m| / h), non-zero for rl < r < rc; type 20 of n2p2.
+
+    The middle is m = (rl + rc)/2, the halfwidth h = (rc - rl)/2; f is 1 at 0 and 0 at 1.  M. P. Bircher, A. Singraber
+    and C. Dellago, Mach. Learn.: Sci. Technol. 2, 035026 (2021).
+
+    Parameters
+    ----------
+    center, neighbor : str
+        Chemical symbols.
+    rl, rc : float
+        Ends of the support in Angstrom; rl = -rc gives a function that is 1 at r = 0.
+    shape : str
+        "poly1" ... "poly4", "exp", or the asymmetric "poly1a" ... "poly4a", as in `bpnumba.formulas.cutoff.CUTOFFS`.
+    """
+    return checked_row("C2", center, neighbor, None, rc, shape, rl=rl)
+
+
+def C4(center, first, second, rl, rc, left, right, shape=DEFAULT_CUTOFF):
+    """Compact angular function, narrow: C5 with the radial factor of the pair jk, too; type 21 of n2p2."""
+    return checked_row("C4", center, first, second, rc, shape, rl=rl, left=left, right=right)
+
+
+def C5(center, first, second, rl, rc, left, right, shape=DEFAULT_CUTOFF):
+    """Compact angular function, wide; type 22 of n2p2.
+
+    sum_{j<k} f(|theta_jik - m'| / h') phi(r_ij) phi(r_ik) over couples of neighbors of the two elements, with the
+    radial factor phi of `C2`, and m', h' middle and halfwidth of the angles `left` to `right` in degrees.  The angle's
+    factor is never the asymmetric one.
+    """
+    return checked_row("C5", center, first, second, rc, shape, rl=rl, left=left, right=right)
+
+
+def WG2(center, eta, rs, rc, cutoff=DEFAULT_CUTOFF, alpha=0.0):
+    """Weighted radial function, the sum of `G2` over all elements times their atomic numbers: wACSF, type 12.
+
+    M. Gastegger, L. Schwiedrzik, M. Bittermann, F. Berzsenyi and P. Marquetand, J. Chem. Phys. 148, 241709 (2018).
+    """
+    return checked_row("WG2", center, None, None, rc, cutoff, alpha=alpha, eta=eta, rs=rs)
+
+
+def WG4(center, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF, alpha=0.0):
+    """Weighted angular function, narrow: `G4` over all couples of neighbors, times both atomic numbers; type 13."""
+    return checked_row("WG4", center, None, None, rc, cutoff, alpha=alpha, eta=eta, rs=rs, lam=lam, zeta=zeta)
+
+
+def WG5(center, eta, zeta, lam, rc, rs=0.0, cutoff=DEFAULT_CUTOFF, alpha=0.0):
+    """Weighted angular function, wide; RuNNer and n2p2 have no such type."""
+    return checked_row("WG5", center, None, None, rc, cutoff, alpha=alpha, eta=eta, rs=rs, lam=lam, zeta=zeta)
+
+
+def WC2(center, rl, rc, shape=DEFAULT_CUTOFF):
+    """Weighted compact radial function; type 23 of n2p2."""
+    return checked_row("WC2", center, None, None, rc, shape, rl=rl)
+
+
+def WC4(center, rl, rc, left, right, shape=DEFAULT_CUTOFF):
+    """Weighted compact angular function, narrow; type 24 of n2p2."""
+    return checked_row("WC4", center, None, None, rc, shape, rl=rl, left=left, right=right)
+
+
+def WC5(center, rl, rc, left, right, shape=DEFAULT_CUTOFF):
+    """Weighted compact angular function, wide; type 25 of n2p2."""
+    return checked_row("WC5", center, None, None, rc, shape, rl=rl, left=left, right=right)
+
+
+def checked_row(kind, center, first, second, rc, cutoff, **parameters):
+    """One checked row of FUNCTION; elements by their symbols, None where the kind has none."""
+    names = named_parameters(kind)
+    number = 0 if is_weighted(kind) else 1 if is_radial(kind) else 2
+    if (first is None, second is None) != (number == 0, number < 2):
+        raise ValueError(f"{kind} takes {number} element{'s' * (number != 1)} of neighbors, not ({first}, {second})")
+    for symbol in (center, *(symbol for symbol in (first, second) if symbol is not None)):
         if symbol not in atomic_numbers or symbol == "X":
             raise ValueError(f"{kind}: {symbol!r} is not a chemical symbol")
-    if cutoff not in CUTOFFS:
-        raise ValueError(f"{kind}: no cutoff function {cutoff!r}; there are {', '.join(CUTOFFS)}")
-    for name, value, good in (
-        ("eta", eta, eta >= 0.0),
-        ("rs", rs, rs >= 0.0),
-        ("rc", rc, rc > 0.0),
-        ("lam", lam, abs(lam) <= 1.0),
-        ("zeta", zeta, zeta >= 1.0 or kind == "G2"),
-    ):
-        if not (np.isfinite(value) and good):
+    known = COMPACT if is_compact(kind) else CUTOFFS
+    if cutoff not in known:
+        what = "shape of a compact function" if is_compact(kind) else "cutoff function"
+        raise ValueError(f"{kind}: no {what} {cutoff!r}; there are {', '.join(known)}")
+    given = {name: float(0.0 + value) for name, value in {"rc": rc, **parameters}.items()}  # no text
+    rules = {
+        "rc": (given["rc"] > 0.0, "rc > 0"),
+        "eta": (given.get("eta", 0.0) >= 0.0, "eta >= 0"),
+        "lam": (abs(given.get("lam", 0.0)) <= 1.0, "-1 <= lam <= 1"),
+        "zeta": (given.get("zeta", 1.0) >= 1.0, "zeta >= 1"),
+        "alpha": (0.0 <= given.get("alpha", 0.0) < 1.0, "0 <= alpha < 1"),
+        "rl": (given.get("rl", -1.0) < given["rc"], "rl < rc"),
+        "left": (given.get("left", 0.0) < given.get("right", 1.0), "left < right"),
+    }
+    rules = {name: (np.isfinite(value), "a number") for name, value in given.items()}, rules
+    for name, (good, rule) in (item for some in rules for item in some.items()):
+        if not good:
+            raise ValueError(f"{kind} on {center}: {name} = {given[name]} is out of range ({rule})")
+    if given.get("alpha") and cutoff in WITHOUT_ALPHA:
+        raise ValueError(f"{kind} on {center}: the cutoff function {cutoff} has no inner radius, alpha must be 0")
+    if "left" in names:
+        left, right = given["left"], given["right"]
+        if (left < 0.0 and left + right != 0.0) or (right > 180.0 and left + right != 360.0):
             raise ValueError(
-                f"{kind} on {center}: {name} = {value} is out of range "
-                "(eta, rs >= 0, rc > 0, -1 <= lam <= 1, zeta >= 1)"
+                f"{kind} on {center}: angles from {left} to {right} degrees: a window that goes beyond 0 or 180 must "
+                "have its middle there"
             )
-    neighbors = sorted(atomic_numbers[symbol] for symbol in (first, second) if symbol is not None)
-    return (
-        kind,
-        atomic_numbers[center],
-        neighbors[0],
-        neighbors[1] if second is not None else 0,
-        eta,
-        rs,
-        lam,
-        zeta,
-        rc,
-        cutoff,
-    )
+    neighbors = sorted(atomic_numbers[symbol] for symbol in (first, second) if symbol is not None) + [0, 0]
+    return make_row(kind, atomic_numbers[center], *neighbors[:2], cutoff=cutoff, **given)
+
+
+def named_parameters(kind):
+    """Columns of FUNCTION that a kind of function has, besides elements, rc and cutoff."""
+    if kind not in KINDS:
+        raise ValueError(f"there is no symmetry function {kind!r}; there are {', '.join(KINDS)}")
+    if is_compact(kind):
+        return ("rl",) if is_radial(kind) else ("rl", "left", "right")
+    return ("eta", "rs", "alpha") if is_radial(kind) else ("eta", "rs", "lam", "zeta", "alpha")
+
+
+def parameters_of(values):
+    """Parameters of a function by name from all columns of its row; those that its kind does not have must be 0."""
+    names = named_parameters(values["kind"])
+    for name in ("eta", "rs", "lam", "zeta", "alpha", "rl", "left", "right"):
+        if name not in names and values[name] != 0.0:
+            raise ValueError(f"{values['kind']} has no parameter {name}, it must be 0, not {values[name]!r}")
+    return {name: values[name] for name in names}
+
+
+def label(function):
+    """One line that names a function: kind, elements and parameters, in Angstrom and degrees."""
+    values = dict(zip(FUNCTION.names, function, strict=True))
+    elements = " ".join(chemical_symbols[values[name]] for name in ("first", "second") if values[name])
+    shown = [f"{name} {values[name]:g}" for name in named_parameters(values["kind"]) if name != "alpha"]
+    shown += [f"rc {values['rc']:g}", str(values["cutoff"])] + [f"alpha {values['alpha']:g}"] * bool(values["alpha"])
+    neighbors = f" with {elements}" if elements else ""
+    return f"{values['kind']} of {chemical_symbols[values['center']]}{neighbors}: {', '.join(shown)}"
 
 
 def checked_rows(functions):
     """The array of FUNCTION from rows of any origin, each checked before its text is cut to the width of a column."""
     rows = []
     for function in functions:
-        row = function.tolist() if isinstance(function, np.void) else function
-        if not isinstance(row, tuple | list) or len(row) != len(FUNCTION):
-            raise ValueError(f"a symmetry function is a row of {len(FUNCTION)} values, not {row!r}")
-        kind, center, first, second, *parameters = row
-        rows.append(checked_row(kind, *map(symbol_of, (center, first, second)), *parameters))
+        values = function.tolist() if isinstance(function, np.void) else function
+        if not isinstance(values, tuple | list) or len(values) != len(FUNCTION):
+            raise ValueError(f"a symmetry function is a row of {len(FUNCTION)} values, not {values!r}")
+        given = dict(zip(FUNCTION.names, values, strict=True))
+        elements = (symbol_of(given[name]) for name in ("center", "first", "second"))
+        rows.append(checked_row(given["kind"], *elements, given["rc"], given["cutoff"], **parameters_of(given)))
     return np.array(rows, FUNCTION)
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from ase import Atoms
 
+from bpnumba.extrapolation import outside
 from bpnumba.network import Network, n_weights
 from bpnumba.pairs import Pairs, stress_voigt
 from bpnumba.scaling import Scaling
@@ -38,6 +39,12 @@ class Prediction:
     forces_ac: np.ndarray  #: (n_a, 3)
     virial_mcc: np.ndarray  #: (n_m, 3, 3), dE/d strain
     volume_m: np.ndarray  #: (n_m), 0 where not periodic in three directions
+    extrapolation: np.ndarray  #: rows of `bpnumba.extrapolation.EVENT`: what lies outside of the training data
+
+    @property
+    def extrapolation_a(self):
+        """(n_a) how many symmetry functions of each atom are outside of their range in the training data."""
+        return np.bincount(self.extrapolation["atom"], minlength=len(self.energy_a))
 
     @property
     def stress_mv(self):
@@ -48,7 +55,12 @@ class Prediction:
     def join(cls, predictions):
         """One batch after the other."""
         names = cls.__dataclass_fields__
-        return cls(*(np.concatenate([getattr(one, name) for one in predictions]) for name in names))
+        joined = cls(*(np.concatenate([getattr(one, name) for one in predictions]) for name in names))
+        n_events = [len(one.extrapolation) for one in predictions]
+        for name, counted in (("structure", "energy_m"), ("atom", "energy_a")):
+            sizes = [len(getattr(one, counted)) for one in predictions]
+            joined.extrapolation[name] += np.repeat(np.cumsum(sizes) - sizes, n_events)
+        return joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +76,9 @@ class Potential:
         Chemical symbol -> E0 in eV.
     info : dict
         What is worth knowing of its making (training errors, versions ...): plain values that JSON can hold.
+    energy_unit : float
+        Energy in eV of one unit of the networks' output: 1 for potentials fitted here, another number for those of
+        codes whose networks speak Hartree or a normalized energy.
     """
 
     symmetry_functions: SymmetryFunctions
@@ -71,6 +86,7 @@ class Potential:
     networks: tuple
     reference_energies: dict
     info: dict = field(default_factory=dict)
+    energy_unit: float = 1.0
 
     def __post_init__(self):
         for symbol, width, scaling, network in zip(
@@ -83,6 +99,8 @@ class Potential:
                 )
             if symbol not in self.reference_energies:
                 raise ValueError(f"no reference energy for {symbol}")
+        if not (np.isfinite(self.energy_unit) and self.energy_unit > 0.0):
+            raise ValueError(f"the energy unit of the networks must be a positive number of eV, not {self.energy_unit}")
 
     @classmethod
     def untrained(
@@ -128,21 +146,27 @@ class Potential:
     def predict(self, pairs):
         """Energy, forces and virial of a pair list: `Prediction`."""
         descriptors = self.symmetry_functions.describe(pairs)  # r -> G
-        energy_a, dE_dG = self.energies_and_slopes(descriptors)  # G -> x -> e, and back
+        layout, x_e = descriptors.layout, self.inputs(descriptors)  # G -> x
+        energy_a, dE_dG = self.energies_and_slopes(layout, x_e)  # x -> e, and back
+        for atoms, symbol in zip(layout.atoms_e, self.species):
+            energy_a[atoms] += self.reference_energies[symbol]
         dE_dr = descriptors.pullback(dE_dG)  # one vector per pair
         forces_ac, virial_mcc = pairs.pullback(dE_dr)  # the only scatter
         energy_m = np.bincount(pairs.structure_a[: pairs.n_centers], energy_a, minlength=pairs.n_structures)
-        return Prediction(energy_m, energy_a, forces_ac, virial_mcc, pairs.volume_m)
+        extrapolation = outside(descriptors, self.scalings, self.species)
+        return Prediction(energy_m, energy_a, forces_ac, virial_mcc, pairs.volume_m, extrapolation)
 
-    def energies_and_slopes(self, descriptors):
-        """Atomic energies (n_centers) and dE/dG per element."""
-        energy_a, dE_dG = np.empty(len(descriptors.layout.offset_a)), []
-        for symbol, atoms, G, scaling, network in zip(
-            self.species, descriptors.layout.atoms_e, descriptors.values, self.scalings, self.networks
-        ):
-            e, dE_dx = network.energy_and_slope(scaling.apply(G))
-            energy_a[atoms] = e + self.reference_energies[symbol]
-            dE_dG.append(scaling.pullback(dE_dx))
+    def inputs(self, descriptors):
+        """Scaled symmetry functions, the inputs of the networks, per element."""
+        return tuple(scaling.apply(G) for scaling, G in zip(self.scalings, descriptors.values))
+
+    def energies_and_slopes(self, layout, x_e):
+        """Atomic energies without reference energies (n_centers), and dE/dG per element."""
+        energy_a, dE_dG = np.empty(len(layout.offset_a)), []
+        for atoms, x, scaling, network in zip(layout.atoms_e, x_e, self.scalings, self.networks):
+            e, dE_dx = network.energy_and_slope(x)
+            energy_a[atoms] = self.energy_unit * e
+            dE_dG.append(scaling.pullback(self.energy_unit * dE_dx))
         return energy_a, tuple(dE_dG)
 
     def evaluate(self, atoms):
@@ -195,6 +219,31 @@ class Potential:
         pieces = np.split(theta, ends[:-1])
         networks = tuple(network.with_weights(piece) for network, piece in zip(self.networks, pieces))
         return replace(self, networks=networks, **changes)
+
+    def save_runner(self, directory, units="atomic"):
+        """Write files of n2p2 and RuNNer: ``input.nn``, ``scaling.data`` and one ``weights.ZZZ.data`` per element.
+
+        Each file is replaced only by a complete one; `bpnumba.load_runner` reads them back, with the same weights to
+        the last bit.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Made if it is not there.
+        units : str
+            Of the files: "atomic" (bohr, Hartree) or "metal" (Angstrom, eV).
+
+        Raises
+        ------
+        ValueError
+            For what these programs cannot express: symmetry functions WG5, several cutoff functions or alphas in one
+            potential, asymmetric cutoff functions.
+        OSError
+            A file cannot be written; it is as it was.
+        """
+        from bpnumba.io.runner_save import save
+
+        save(self, directory, units)
 
     @property
     def species(self):

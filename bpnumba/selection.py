@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse.linalg import eigsh
 
 from bpnumba.formulas.cutoff import CUTOFFS
-from bpnumba.kernels.table import FUNCTION
+from bpnumba.kernels.table import FUNCTION, make_row
 
 ANGULAR_ETAS = (0.3, 0.71, 1.69, 4.0)  # sqrt(eta) rc of the angular functions: geometric, ratio 2.38
 ZETAS = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -58,10 +58,10 @@ def pool(center, neighbors, rc, shortest, cutoff="poly2"):
         radial = [((8.0 ** (m / N_CENTERED) / rc) ** 2, 0.0) for m in range(N_CENTERED + 1)]
         radial += [(1.0 / spacing**2, first + m * spacing) for m in range(N_SHIFTED)]
         radial += [(0.25 / spacing**2, first + m * spacing) for m in range(0, N_SHIFTED, 2)]
-        rows += [("G2", center, z, 0, eta, rs, 0.0, 0.0, rc, cutoff) for eta, rs in radial]
+        rows += [make_row("G2", center, z, 0, rc, cutoff, eta=eta, rs=rs) for eta, rs in radial]
     for first, second in combinations_with_replacement(neighbors, 2):
         rows += [
-            (kind, center, first, second, (x / rc) ** 2, 0.0, lam, zeta, rc, cutoff)
+            make_row(kind, center, first, second, rc, cutoff, eta=(x / rc) ** 2, lam=lam, zeta=zeta)
             for kind in ("G4", "G5")
             for x in ANGULAR_ETAS
             for zeta in ZETAS

@@ -19,9 +19,13 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from bpnumba import selection
 from bpnumba.descriptors import Descriptors, Layout
-from bpnumba.functions import DEFAULT_CUTOFF, G2, G4, G5, checked_rows, sorted_species
+from bpnumba.functions import DEFAULT_CUTOFF, G2, G4, G5, checked_rows, named_parameters, sorted_species
 from bpnumba.kernels.table import FUNCTION, arrange
 from bpnumba.pairs import Pairs
+
+HEADINGS = {"eta": "eta (1/A^2)", "rs": "rs (A)", "lam": "lam", "zeta": "zeta", "alpha": "alpha", "rl": "rl (A)",
+            "left": "left (deg)", "right": "right (deg)"}  # fmt: skip
+"""Columns of the printed table, where a function has a value in them."""
 
 # ---- the set --------------------------------------------------------------------------------------------------------
 
@@ -80,7 +84,8 @@ class SymmetryFunctions:
 
     @classmethod
     def from_functions(cls, functions, species=None):
-        """A set from single functions: the results of `G1`, `G2`, `G4` and `G5`, or a structured array of FUNCTION.
+        """A set from single functions: the results of `G2`, `C5` and the others of `bpnumba.functions`, or a structured
+        array of FUNCTION.
 
         The elements are those of the centers, or `species` where given.
         """
@@ -245,17 +250,21 @@ class SymmetryFunctions:
         return f"SymmetryFunctions({counts}; cutoff {self.cutoff:g} Angstrom)"
 
     def __str__(self):
+        columns = {"kind": "kind", "neighbors": "neighbors"}
+        columns |= {name: heading for name, heading in HEADINGS.items() if (self.functions[name] != 0.0).any()}
+        columns |= {"rc": "rc (A)", "cutoff": "cutoff"}
         lines = [repr(self)]
         for symbol in self.species:
-            lines += ["", f"{symbol}   kind  neighbors  eta (1/A^2)   rs (A)   lam    zeta   rc (A)  cutoff"]
+            cells = [[symbol, *columns.values()]]
             for s, row in enumerate(self.functions_of(symbol)):
-                neighbors = " ".join(chemical_symbols[z] for z in (row["first"], row["second"]) if z)
-                kind = "G1" if row["kind"] == "G2" and row["eta"] == 0.0 else row["kind"]
-                angle = f"{row['lam']:5.1f}  {row['zeta']:6.4g}" if row["kind"] != "G2" else f"{'':13}"
-                lines.append(
-                    f"{s:3d}  {kind:4}  {neighbors:9}  {row['eta']:11.5f}  {row['rs']:7.3f} {angle}  "
-                    f"{row['rc']:7.3f}  {row['cutoff']}"
-                )
+                names = named_parameters(row["kind"])
+                shown = {name: f"{row[name]:.6g}" if name in names else "" for name in HEADINGS}
+                shown["kind"] = "G1" if row["kind"] == "G2" and row["eta"] == 0.0 else row["kind"]
+                shown["neighbors"] = " ".join(chemical_symbols[z] for z in (row["first"], row["second"]) if z) or "all"
+                shown |= {"rc": f"{row['rc']:.6g}", "cutoff": row["cutoff"]}
+                cells.append([f"{s}", *(shown[name] for name in columns)])
+            widths = [max(map(len, column)) for column in zip(*cells)]
+            lines += ["", *("  ".join(map(str.ljust, one, widths)).rstrip() for one in cells)]
         return "\n".join(lines)
 
 

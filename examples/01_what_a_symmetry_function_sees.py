@@ -21,7 +21,7 @@ from bpnumba.formulas.cutoff import CUTOFFS
 from bpnumba.formulas.radial import pair_factor
 
 RC = 6.0  # cutoff radius in Angstrom
-CUTOFF = list(CUTOFFS).index("poly2")
+WINDOW = (list(CUTOFFS).index("poly2"), 0.0, RC, False)  # as formulas want it: number, inner radius, RC, not mirrored
 BLUE, ORANGE, GREEN, VIOLET, GRAY = "#2f6db3", "#d9542b", "#3a9d5d", "#8a5bb5", "#8c8c8c"
 
 
@@ -30,7 +30,7 @@ def pair_factors(axes):
     r = np.linspace(0.05, 6.5, 300)
 
     def phi(eta, rs):
-        return [pair_factor(0.5 * d * d, eta, rs, RC, CUTOFF)[0] for d in r]
+        return [pair_factor(0.5 * d * d, eta, rs, *WINDOW)[0] for d in r]
 
     axes.plot(r, phi(0.0, 0.0), color=GRAY, linestyle="--", label="fc alone (η = 0)")
     for eta, color in ((0.1, BLUE), (0.5, GREEN)):

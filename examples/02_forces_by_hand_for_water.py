@@ -23,7 +23,8 @@ from bpnumba.scaling import Scaling
 # ---- the model: small enough to be written down ----------------------------------------------------------------------
 
 RC = 6.0  # cutoff radius, Angstrom
-CUTOFF = list(CUTOFFS).index("cosine")  # formulas know a cutoff function by its position in the table
+# formulas know a cutoff function by its position in the table; it falls from an inner radius to RC, not mirrored
+WINDOW = (list(CUTOFFS).index("cosine"), 0.0, RC, False)
 
 # center -> (neighbor, eta) of each G2, with rs = 0, and (neighbor, neighbor, eta, zeta, lam) of each G4
 RADIAL = {"H": [("H", 0.3), ("O", 0.5)], "O": [("H", 0.5)]}
@@ -44,7 +45,7 @@ def angular_term(u_j, u_k, u_c, eta, zeta, lam):
     """One term of G4 and its slopes in u of the pairs ij, ik and jk: the product rule, written out."""
     x, x_j, x_k, x_c = cosine(u_j, u_k, u_c, rsqrt(2.0 * u_j), rsqrt(2.0 * u_k))
     angle, angle_x = angular(x, lam, zeta)
-    (phi_j, dphi_j), (phi_k, dphi_k), (phi_c, dphi_c) = (pair_factor(u, eta, 0.0, RC, CUTOFF) for u in (u_j, u_k, u_c))
+    (phi_j, dphi_j), (phi_k, dphi_k), (phi_c, dphi_c) = (pair_factor(u, eta, 0.0, *WINDOW) for u in (u_j, u_k, u_c))
     norm = 2.0 ** (1.0 - zeta)
     return (norm * angle * phi_j * phi_k * phi_c,
             norm * (angle_x * x_j * phi_j + angle * dphi_j) * phi_k * phi_c,
@@ -70,7 +71,7 @@ def main():
     for i in atoms:
         values, slopes = [], []
         for neighbor, eta in RADIAL[SYMBOLS[i]]:  # G2: a sum of pair factors
-            terms = {(i, j): pair_factor(u[i, j], eta, 0.0, RC, CUTOFF)
+            terms = {(i, j): pair_factor(u[i, j], eta, 0.0, *WINDOW)
                      for j in atoms if j != i and SYMBOLS[j] == neighbor}
             values.append(sum(phi for phi, _ in terms.values()))
             slopes.append({pair: dphi for pair, (_, dphi) in terms.items()})
@@ -86,7 +87,7 @@ def main():
     print("\n   The tape does the product rule by itself.  G4 of the oxygen atom, slopes in u of ij, ik, jk:")
     _, _, eta, zeta, lam = ANGULAR["O"][0]
     nodes = [Node(u[pair]) for pair in ((0, 1), (0, 2), (1, 2))]
-    term = triplet(*nodes, (lam, zeta, True), (eta, 0.0, RC, CUTOFF))
+    term = triplet(*nodes, (2.0 ** (1.0 - zeta), angular, lam, zeta), True, (eta, 0.0, *WINDOW))
     taped = pullback([(term, 1.0)], nodes)
     print(f"   by hand {numbers(dG_du[0][1].values(), 6)}\n   tape    {numbers(taped, 6)}")
     assert np.allclose(list(dG_du[0][1].values()), taped, rtol=0.0, atol=1e-14)

@@ -8,8 +8,19 @@ from ase.neighborlist import neighbor_list
 # ---- systems that hurt ----
 
 RADII = (3.0, 3.7, 4.2)
-"""Cutoff radii in Angstrom that the fixture `functions` uses; no distance in a system is near one of them, because
-differences go wrong where a second derivative jumps (cosine, poly1)."""
+"""Cutoff radii in Angstrom that the fixture `functions` uses."""
+
+INNER = (1.5, 2.1)
+"""Other distances where its windows begin: alpha rc, or rl."""
+
+MIDDLES = (2.25, 2.6, 1.35)
+"""Middles of its compact functions: between 1.5 and 3.0, 1.5 and 3.7, -1.5 and 4.2."""
+
+ANGLES = (47.5, 111.0)
+"""Ends in degrees of its angular windows, besides 0 and 180.
+
+No distance and no angle in a system is near one of all these, because differences go wrong where a second derivative
+jumps (cosine, poly1)."""
 
 CELL = np.array([[2.9, 0.2, 0.4], [0.5, 3.3, -0.3], [0.6, -0.7, 3.1]])  # triclinic, smaller than the largest radius
 MIRROR = np.diag([1.0, 1.0, -1.0])
@@ -52,10 +63,17 @@ SYSTEMS = {
 
 
 def well_placed(atoms):
-    """No two atoms on top of each other, and no distance within 0.004 Angstrom of a cutoff radius."""
-    distances = neighbor_list("d", atoms, max(RADII) + 0.1)
-    kinks = np.abs(distances[:, None] - RADII)
-    return distances.min(initial=np.inf) > 0.7 and kinks.min(initial=np.inf) > 0.004
+    """No two atoms on top of each other, no distance within 0.004 Angstrom of an end, no angle within 0.1 degrees."""
+    i_p, distance_p, r_p = neighbor_list("idD", atoms, max(RADII) + 0.1)
+    kinks = np.abs(distance_p[:, None] - (*INNER, *MIDDLES, *RADII))
+    if distance_p.min(initial=np.inf) < 0.7 or kinks.min(initial=np.inf) < 0.004:
+        return False
+    for i in range(len(atoms)):
+        unit = r_p[i_p == i] / distance_p[i_p == i, None]
+        angles = np.degrees(np.arccos(np.clip(unit @ unit.T, -1, 1)))
+        if np.abs(angles[..., None] - ANGLES).min(initial=np.inf) < 0.1:
+            return False
+    return True
 
 
 def placed(name):
@@ -85,7 +103,7 @@ def atoms(request, systems):
 @pytest.fixture(scope="session")
 def functions():
     """Radii, cutoff functions, kinds, shifts and powers mixed, shared and unshared pair factors, in no useful order."""
-    from bpnumba.functions import G1, G2, G4, G5
+    from bpnumba.functions import C2, C4, C5, G1, G2, G4, G5, WC2, WC4, WC5, WG2, WG4, WG5
     from bpnumba.symmetry import SymmetryFunctions
 
     first, second, third = RADII
@@ -116,6 +134,37 @@ def functions():
         G5("O", "O", "O", 0.02, 2, -1, third, cutoff="poly1"),
         G5("O", "H", "C", 0.1, 4, -1, first, cutoff="exp"),
         G4("O", "H", "H", 0.1, 1, 1, first, cutoff="exp"),
+        # inner radii
+        G2("H", "H", 0.5, 0.3, first, "tanh_normalized"),
+        G2("H", "O", 0.0, 0.0, first, "poly2", alpha=0.5),
+        G4("C", "C", "C", 0.02, 2, -1, first, cutoff="cosine", alpha=0.5),
+        G4("C", "C", "C", 0.02, 2, -1, third, cutoff="poly2", alpha=0.5),
+        G5("O", "H", "O", 0.1, 1.5, 1, third, cutoff="exp", alpha=0.5),
+        # compact: support from rl > 0, about the origin, and from behind it
+        C2("H", "O", 1.5, second, "poly3"),
+        C5("H", "C", "O", -first, first, 47.5, 180, "poly1"),
+        C2("C", "C", -first, first, "poly1"),
+        C2("C", "C", 1.5, second, "poly4a"),
+        C4("C", "C", "C", 1.5, second, 0, 180, "poly4a"),  # shares its window with the function before
+        C5("C", "C", "C", 1.5, second, 0, 180, "poly4a"),  # and its angle, too
+        C5("C", "C", "C", -1.5, third, 47.5, 111, "exp"),
+        C4("C", "C", "C", -1.5, third, 47.5, 111, "exp"),
+        C4("C", "C", "C", -first, first, 111, 249, "poly2"),  # angles about 180 degrees
+        C5("C", "O", "H", -first, first, -47.5, 47.5, "poly2"),  # and about 0
+        C5("C", "O", "O", -1.5, third, 111, 249, "poly3"),
+        C4("O", "C", "O", -first, first, 0, 111, "poly1a"),
+        C5("O", "O", "O", -first, first, 0, 111, "poly1"),
+        C4("O", "O", "O", -1.5, third, 0, 180, "poly3a"),
+        # weighted
+        WG2("H", 0.3, 0.7, second, "poly2"),
+        WG4("H", 0.05, 2.5, -1, second, rs=0.4, cutoff="poly3"),
+        WC2("H", -1.5, third, "poly2a"),
+        WC4("H", -1.5, third, 111, 249, "poly2a"),  # shares its window with the function before
+        WG5("C", 0.05, 2, 0.5, first, cutoff="poly1", alpha=0.5),
+        WC5("C", -1.5, third, 47.5, 111, "exp"),  # as C5 above, over all elements
+        WC2("O", 1.5, first, "poly1a"),
+        WG2("O", 1.0, 0.3, second, "poly3"),  # as G2 above
+        WC4("O", 1.5, second, 47.5, 180, "poly2"),
     ])  # fmt: skip
 
 

@@ -52,10 +52,19 @@ def tanh_cutoff(r, rc):
     return math.tanh(1 - r / rc) ** 3 if r < rc else 0.0
 
 
+def tanh_normalized_cutoff(r, rc):
+    """The same, but 1 at the center."""
+    return tanh_cutoff(r, rc) / tanh_cutoff(0, rc)
+
+
 def exp_cutoff(r, rc):
     """A bump: all derivatives vanish at rc. Just below rc the exponent is minus infinity for all that doubles know."""
     gap = 1 - (r / rc) ** 2
     return math.exp(1 - 1 / gap) if r < rc and gap > 0.002 else 0.0
+
+
+def hard_cutoff(r, rc):
+    return 1.0 if r < rc else 0.0
 
 
 def polynomial_cutoff(r, rc, n):
@@ -63,6 +72,12 @@ def polynomial_cutoff(r, rc, n):
     x = r / rc
     terms = (math.comb(n + k, k) * math.comb(2 * n + 1, n - k) * (-x) ** k for k in range(n + 1))
     return 1 - x ** (n + 1) * sum(terms) if r < rc else 0.0
+
+
+def asymmetric_cutoff(r, rc, n):
+    """The same polynomial of (2 - x) x, which runs from 0 to 1, too: it falls early and then slowly."""
+    x = r / rc
+    return polynomial_cutoff((2 - x) * x, 1, n) if r < rc else 0.0
 
 
 CUTOFFS = {
@@ -73,10 +88,28 @@ CUTOFFS = {
     "poly2": lambda r, rc: polynomial_cutoff(r, rc, 2),
     "poly3": lambda r, rc: polynomial_cutoff(r, rc, 3),
     "poly4": lambda r, rc: polynomial_cutoff(r, rc, 4),
+    "tanh_normalized": tanh_normalized_cutoff,
+    "hard": hard_cutoff,
+    "poly1a": lambda r, rc: asymmetric_cutoff(r, rc, 1),
+    "poly2a": lambda r, rc: asymmetric_cutoff(r, rc, 2),
+    "poly3a": lambda r, rc: asymmetric_cutoff(r, rc, 3),
+    "poly4a": lambda r, rc: asymmetric_cutoff(r, rc, 4),
 }
 
 
-# ---- symmetry functions of one atom (Behler 2011), from its environment: a list of (atomic number, vector) ----
+def delayed(r, rc, cutoff, alpha):
+    """A cutoff function that is 1 as far as the inner radius alpha rc and falls from there."""
+    inner = alpha * rc
+    return CUTOFFS[cutoff](max(r - inner, 0.0), rc - inner)
+
+
+def bump(x, left, right, shape):
+    """A cutoff function and its mirror image, back to back: 1 in the middle, 0 at left, at right and beyond."""
+    middle, halfwidth = (left + right) / 2, (right - left) / 2
+    return CUTOFFS[shape](abs(x - middle), halfwidth)
+
+
+# ---- the environment of an atom: a list of (atomic number, vector), one entry per neighbor ----
 
 
 def environments(numbers, positions, cell, pbc, cutoff):
@@ -87,36 +120,6 @@ def environments(numbers, positions, cell, pbc, cutoff):
     return near
 
 
-def G1(environment, element, rc, cutoff):
-    """How many neighbors of this element: sum_j fc(r_ij)."""
-    return sum(CUTOFFS[cutoff](math.hypot(*r), rc) for z, r in environment if z == element)
-
-
-def G2(environment, element, eta, rs, rc, cutoff):
-    """How many of them near the distance rs: sum_j exp(-eta (r_ij - rs)^2) fc(r_ij)."""
-    return sum(phi(r, eta, rs, rc, cutoff) for z, r in environment if z == element)
-
-
-def G4(environment, elements, eta, zeta, lam, rc, rs, cutoff):
-    """Angles between two neighbors of these two elements that are near each other, too.
-
-    2^(1-zeta) sum_{j<k} (1 + lam cos theta_jik)^zeta phi(r_ij) phi(r_ik) phi(r_jk)
-    """
-    return sum(
-        angle_factor(r_j, r_k, lam, zeta) * phi(r_j, eta, rs, rc, cutoff) * phi(r_k, eta, rs, rc, cutoff)
-        * phi([x_k - x_j for x_j, x_k in zip(r_j, r_k, strict=True)], eta, rs, rc, cutoff)
-        for r_j, r_k in couples(environment, elements)
-    )  # fmt: skip
-
-
-def G5(environment, elements, eta, zeta, lam, rc, rs, cutoff):
-    """The same wherever the two neighbors are: without phi(r_jk)."""
-    return sum(
-        angle_factor(r_j, r_k, lam, zeta) * phi(r_j, eta, rs, rc, cutoff) * phi(r_k, eta, rs, rc, cutoff)
-        for r_j, r_k in couples(environment, elements)
-    )
-
-
 def couples(environment, elements):
     """Vectors to two neighbors of the two elements, each couple once."""
     for (z_j, r_j), (z_k, r_k) in itertools.combinations(environment, 2):
@@ -124,13 +127,112 @@ def couples(environment, elements):
             yield r_j, r_k
 
 
-def angle_factor(r_j, r_k, lam, zeta):
-    """2^(1-zeta) (1 + lam cos theta)^zeta. Rounding may take the cosine of a straight angle a little below -1."""
+def between(r_j, r_k):
+    """The vector from one neighbor to the other."""
+    return [x_k - x_j for x_j, x_k in zip(r_j, r_k, strict=True)]
+
+
+def cosine(r_j, r_k):
+    """Cosine of the angle between two neighbors; rounding may take that of a straight angle a little beyond -1."""
     cos = sum(x_j * x_k for x_j, x_k in zip(r_j, r_k, strict=True)) / (math.hypot(*r_j) * math.hypot(*r_k))
-    return 2 ** (1 - zeta) * max(1 + lam * cos, 0.0) ** zeta
+    return max(-1.0, min(cos, 1.0))
 
 
-def phi(r, eta, rs, rc, cutoff):
+# ---- symmetry functions of one atom (Behler 2011) ----
+
+
+def G1(environment, element, rc, cutoff):
+    """How many neighbors of this element: sum_j fc(r_ij)."""
+    return sum(CUTOFFS[cutoff](math.hypot(*r), rc) for z, r in environment if z == element)
+
+
+def G2(environment, element, eta, rs, rc, cutoff, alpha=0.0):
+    """How many of them near the distance rs: sum_j exp(-eta (r_ij - rs)^2) fc(r_ij)."""
+    return sum(phi(r, eta, rs, rc, cutoff, alpha) for z, r in environment if z == element)
+
+
+def G4(environment, elements, eta, zeta, lam, rc, rs, cutoff, alpha=0.0):
+    """Angles between two neighbors of these two elements that are near each other, too.
+
+    2^(1-zeta) sum_{j<k} (1 + lam cos theta_jik)^zeta phi(r_ij) phi(r_ik) phi(r_jk)
+    """
+    return sum(
+        angle_factor(r_j, r_k, lam, zeta)
+        * phi(r_j, eta, rs, rc, cutoff, alpha)
+        * phi(r_k, eta, rs, rc, cutoff, alpha)
+        * phi(between(r_j, r_k), eta, rs, rc, cutoff, alpha)
+        for r_j, r_k in couples(environment, elements)
+    )
+
+
+def G5(environment, elements, eta, zeta, lam, rc, rs, cutoff, alpha=0.0):
+    """The same wherever the two neighbors are: without phi(r_jk)."""
+    return sum(
+        angle_factor(r_j, r_k, lam, zeta) * phi(r_j, eta, rs, rc, cutoff, alpha) * phi(r_k, eta, rs, rc, cutoff, alpha)
+        for r_j, r_k in couples(environment, elements)
+    )
+
+
+def angle_factor(r_j, r_k, lam, zeta):
+    """2^(1-zeta) (1 + lam cos theta)^zeta."""
+    return 2 ** (1 - zeta) * (1 + lam * cosine(r_j, r_k)) ** zeta
+
+
+def phi(r, eta, rs, rc, cutoff, alpha=0.0):
     """Pair factor exp(-eta (r - rs)^2) fc(r) of a vector."""
     distance = math.hypot(*r)
-    return math.exp(-eta * (distance - rs) ** 2) * CUTOFFS[cutoff](distance, rc)
+    return math.exp(-eta * (distance - rs) ** 2) * delayed(distance, rc, cutoff, alpha)
+
+
+# ---- symmetry functions with compact support (Bircher et al. 2021) ----
+
+
+def C2(environment, element, rl, rc, shape):
+    """How many neighbors of this element between the distances rl and rc, most of all in the middle."""
+    return sum(bump(math.hypot(*r), rl, rc, shape) for z, r in environment if z == element)
+
+
+def C4(environment, elements, rl, rc, left, right, shape):
+    """C5 for two neighbors whose distance from each other lies between rl and rc, too."""
+    return sum(
+        compact_angle_factor(r_j, r_k, left, right, shape)
+        * bump(math.hypot(*r_j), rl, rc, shape)
+        * bump(math.hypot(*r_k), rl, rc, shape)
+        * bump(math.hypot(*between(r_j, r_k)), rl, rc, shape)
+        for r_j, r_k in couples(environment, elements)
+    )
+
+
+def C5(environment, elements, rl, rc, left, right, shape):
+    """Angles between left and right, in degrees, of two neighbors at distances between rl and rc."""
+    return sum(
+        compact_angle_factor(r_j, r_k, left, right, shape)
+        * bump(math.hypot(*r_j), rl, rc, shape)
+        * bump(math.hypot(*r_k), rl, rc, shape)
+        for r_j, r_k in couples(environment, elements)
+    )
+
+
+def compact_angle_factor(r_j, r_k, left, right, shape):
+    """Angles lie on both sides of the middle alike: theirs is the symmetric polynomial even where r has the other."""
+    return bump(math.degrees(math.acos(cosine(r_j, r_k))), left, right, shape.removesuffix("a"))
+
+
+# ---- weighted symmetry functions (Gastegger et al. 2018): few functions for many elements ----
+
+
+def weighted_radial(radial, environment, *parameters):
+    """WG2, WC2: the sum of G2 or C2 over all elements of neighbors, times their atomic numbers."""
+    return sum(z * radial(environment, z, *parameters) for z in elements_of(environment))
+
+
+def weighted_angular(angular, environment, *parameters):
+    """WG4, WG5, WC4, WC5: the sum over all couples of elements, times both atomic numbers."""
+    return sum(
+        z_j * z_k * angular(environment, (z_j, z_k), *parameters)
+        for z_j, z_k in itertools.combinations_with_replacement(elements_of(environment), 2)
+    )
+
+
+def elements_of(environment):
+    return sorted({z for z, _ in environment})

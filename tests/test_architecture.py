@@ -14,18 +14,19 @@ FLOORS = (
     {"formulas", *(f"formulas.{name}" for name in ("numbers", "cutoff", "radial", "angular", "tape"))},
     {"kernels", *(f"kernels.{name}" for name in ("compiling", "neighbors", "scatter", "table", "neighborhood", "cpu",
                                                   "stored")), "selection", "functions", "activations"},
-    {"pairs", "descriptors", "symmetry", "scaling", "network", "reference_energies"},
-    {"potential", "io", "io.archive", "io.frames", "io.model_file"},
+    {"pairs", "descriptors", "symmetry", "scaling", "extrapolation", "network", "reference_energies"},
+    {"potential", "io", "io.archive", "io.frames", "io.input_data", "io.model_file", "io.runner",
+     "io.runner_lines", "io.runner_networks", "io.runner_save", "io.runner_settings"},
     {"training", *(f"training.{name}" for name in ("labels", "plausibility", "dataset", "objective", "progress",
                                                    "checkpoint", "settings", "run", "fit")),
-     "calculator", "evaluation", "elasticity", "plots", "demo", "cli", "__main__"},
+     "calculator", "evaluation", "elasticity", "plots", "demo", "conversion", "cli", "__main__"},
 )  # fmt: skip
 """From the ground up; a module imports from floors below, and on its own floor only as ALLOWED says."""
 
 ALLOWED = {
     "formulas.cutoff": {"formulas.numbers"},
     "formulas.radial": {"formulas.numbers", "formulas.cutoff"},
-    "formulas.angular": {"formulas.numbers"},
+    "formulas.angular": {"formulas.numbers", "formulas.cutoff"},
     "formulas.tape": {"formulas.numbers", "formulas.cutoff", "formulas.radial", "formulas.angular"},
     "selection": {"kernels.table"},
     "kernels.neighbors": {"kernels.compiling"},
@@ -35,7 +36,14 @@ ALLOWED = {
     "descriptors": {"pairs"},
     "functions": {"kernels.table"},
     "symmetry": {"pairs", "descriptors"},
+    "io.frames": {"io.archive", "io.input_data"},
+    "io.input_data": {"io.archive"},
     "io.model_file": {"potential", "io.archive"},
+    "potential": {"io.runner_save"},
+    "io.runner_lines": {"io.runner_settings"},
+    "io.runner_save": {"io.archive", "io.runner_lines"},
+    "io.runner_networks": {"io.runner_settings", "io.runner_lines"},
+    "io.runner": {"potential", "io.runner_settings", "io.runner_lines", "io.runner_networks"},
     "training.dataset": {"training.labels", "training.plausibility"},
     "training.objective": {"training.dataset"},
     "training.checkpoint": {"training.progress"},
@@ -46,7 +54,7 @@ ALLOWED = {
     "training.fit": {"training.dataset", "training.objective", "training.progress", "training.checkpoint",
                      "training.settings", "training.run", "evaluation", "plots"},
     "demo": {"training.dataset", "training.fit", "calculator", "evaluation", "elasticity", "plots"},
-    "cli": {"training.dataset", "evaluation", "plots", "demo"},
+    "cli": {"training.dataset", "evaluation", "plots", "demo", "conversion"},
     "__main__": {"cli"},
 }  # fmt: skip
 

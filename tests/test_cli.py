@@ -5,15 +5,19 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
+import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import write
+from test_input_data import compare
 
 import bpnumba
 from bpnumba import cli
 from bpnumba.evaluation import Row
+from bpnumba.io.frames import read_frames
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,28 @@ def folder(tmp_path_factory):
         }
     }
     bpnumba.save(dataclasses.replace(potential, info=info), folder / "si.npz")
+    (folder / "input.data").write_text(INPUT_DATA)
     return folder
+
+
+INPUT_DATA = """\
+begin set=train
+comment first 1 2
+lattice 10 0 0
+lattice 0 10 0
+lattice 0 0 10
+atom 1 2 3 Si 0.5 0 0.1 0.2 0.3
+atom 4 5 6 Si -0.25 0 -0.1 -0.2 -0.3
+energy -2.5
+charge 0.25
+end
+begin set=test
+comment 51
+atom 0 0 0 Si 0 0 0 0 0
+energy -1
+charge 0
+end
+"""
 
 
 def test_evaluate(folder, capsys):
@@ -79,7 +104,7 @@ def test_fit_passes_on_what_is_given_and_nothing_else(monkeypatch):
     assert cli.main(["fit", "a.xyz", "b.xyz"]) == 0
     line = ("fit a.xyz --valid v.xyz --output si.npz --cutoff 5.5 --hidden 10 20 --seed 3 --forces-weight 0 "
             "--l2 1e-3 --energy-key E --reference-energies Si=-5.4 C=-9 --config-type-weights liquid=0.5 --resume "
-            "--n-functions 9")  # fmt: skip
+            "--n-functions 9 --units metal")  # fmt: skip
     assert cli.main(line.split()) == 0
     (train, first), (_, second) = calls
     assert train == (["a.xyz", "b.xyz"],)
@@ -87,7 +112,7 @@ def test_fit_passes_on_what_is_given_and_nothing_else(monkeypatch):
     assert second == {
         "valid": ["v.xyz"], "output": "si.npz", "cutoff": 5.5, "hidden": [10, 20], "seed": 3, "forces_weight": 0.0,
         "l2": 1e-3, "keys": bpnumba.Keys(energy="E"), "reference_energies": {"Si": -5.4, "C": -9.0},
-        "config_type_weights": {"liquid": 0.5}, "resume": True, "n_functions": 9,
+        "config_type_weights": {"liquid": 0.5}, "resume": True, "n_functions": 9, "units": "metal",
     }  # fmt: skip
 
 
@@ -111,6 +136,26 @@ def test_options_of_fit_are_settings_of_fit():
     ("evaluate no.npz {folder}/data.xyz --plot {folder}/no/out.png", "{folder}/no: no such folder to write to"),
     ("evaluate {folder}/si.npz {folder}", "{folder}: is a directory"),
     ("fit {folder}/none.xyz", "{folder}/none.xyz: no such file"),
+    ("fit {folder}/data.xyz --units si", "unknown units 'si'; there are atomic, metal"),
+    ("fit {folder}/data.xyz --functions {folder}/si.npz --cutoff 5 --n-functions 9",
+     "--functions {folder}/si.npz says which symmetry functions to use: leave out --cutoff, --n-functions"),
+    ("fit {folder}/data.xyz --functions {folder}/f.nn --cutoff-function cosine", "--functions {folder}/f.nn says"),
+    ("convert {folder}/none.npz {folder}/out", "{folder}/none.npz: No such file or directory"),
+    ("convert {folder}/data.xyz {folder}/out.xyz", "{folder}/data.xyz to {folder}/out.xyz: neither file is of RuNNer"),
+    ("convert {folder}/input.data {folder}/b.data", "{folder}/input.data to {folder}/b.data: both files are of RuNNer"),
+    ("convert {folder}/input.data {folder}/out.npz",
+     "{folder}/input.data holds structures; they cannot become the model {folder}/out.npz"),
+    ("convert {folder}/input.data {folder}", "{folder}/input.data holds structures; they cannot become the model"),
+    ("convert {folder}/input.data {folder}/no/out.xyz", "{folder}/no: no such folder to write to"),
+    ("convert {folder}/input.data {folder}/out.foo", "{folder}/out.foo: cannot be written"),
+    ("convert {folder}/input.data {folder}/out.xyz --units si", "unknown units 'si'; there are atomic, metal"),
+    ("convert {folder}/si.npz {folder}/data.xyz",
+     "{folder}/si.npz is a model of bpnumba; it becomes a folder of RuNNer, not the file {folder}/data.xyz"),
+    ("convert {folder}/si.npz {folder}/new.npz", "{folder}/si.npz is a model of bpnumba; it becomes a folder"),
+    ("convert {folder} {folder}/out.xyz",
+     "{folder} is a folder, a model of RuNNer or n2p2; it becomes a file .npz, not {folder}/out.xyz"),
+    ("convert {folder} {folder}/no/out.npz", "{folder}/no: no such folder to write to"),
+    ("convert {folder}/data.xyz {folder}/out.data", "{folder}/out.data: frame 0 cannot be written: it has no energy"),
 ])  # fmt: skip
 def test_mistakes_end_with_one_line(folder, capsys, line, message):
     assert cli.main(line.format(folder=folder).split()) == 2
@@ -158,6 +203,84 @@ def test_a_slab_with_a_stress_label(folder, tmp_path, capsys):
     assert "labels: 1 energies, 0 force vectors, 0 stresses" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("units", ["atomic", "metal"])
+def test_convert_structures(folder, tmp_path, capsys, units):
+    """To extended XYZ and back: every digit and word."""
+    there = ["convert", str(folder / "input.data"), str(tmp_path / "all.xyz"), "--units", units]
+    back = ["convert", str(tmp_path / "all.xyz"), str(tmp_path / "input.data.new"), "--units", units]
+    assert cli.main(there) == cli.main(back) == 0
+    words = {"atomic": "bohr, Hartree", "metal": "Angstrom, eV"}[units]
+    assert capsys.readouterr().out == (
+        f"read {there[1]} ({words}): 2 structures, 3 atoms; wrote {there[2]} (Angstrom, eV)\n"
+        f"read {there[2]} (Angstrom, eV): 2 structures, 3 atoms; wrote {back[2]} ({words})\n"
+    )
+    old = read_frames(there[1], units=units)
+    for again in (ase.io.read(there[2], ":"), read_frames(back[2], units=units)):
+        for a, b in zip(old, again, strict=True):
+            compare(a, b, rtol=4e-16)
+
+
+def test_convert_names_what_is_left_out(folder, tmp_path, capsys):
+    frames = ase.io.read(folder / "data.xyz", ":2")
+    for atoms in frames:
+        atoms.info["REF_energy"] = atoms.info.pop("dft_energy")
+    write(tmp_path / "data.xyz", frames)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["convert", str(tmp_path / "data.xyz"), str(tmp_path / "input.data")]) == 0
+    message = f"{tmp_path}/input.data: this format has no place for REF_stress, config_type; left out"
+    assert capsys.readouterr().err == f"bpnumba: warning: {message}\n"
+
+
+@pytest.mark.parametrize("units", ["atomic", "metal"])
+def test_convert_models(folder, tmp_path, capsys, units):
+    """To a folder of RuNNer and back: the same energies and forces; evaluate and info read the folder too."""
+    there = ["convert", str(folder / "si.npz"), str(tmp_path / "runner"), "--units", units]
+    back = ["convert", str(tmp_path / "runner"), str(tmp_path / "si.npz"), "--units", units]
+    assert cli.main(there) == cli.main(back) == 0
+    words = {"atomic": "bohr, Hartree", "metal": "Angstrom, eV"}[units]
+    about = "Si, 3 symmetry functions, 21 weights"
+    assert capsys.readouterr().out == (
+        f"read the model {there[1]} (Angstrom, eV): {about}; wrote {there[2]} ({words})\n"
+        f"read the model {there[2]} ({words}): {about}; wrote {back[2]} (Angstrom, eV)\n"
+    )
+    frames = ase.io.read(folder / "data.xyz", ":")
+    old, new = (bpnumba.load(path).evaluate(frames) for path in (there[1], back[2]))
+    np.testing.assert_allclose(new.energy_m, old.energy_m, rtol=1e-10)
+    np.testing.assert_allclose(new.forces_ac, old.forces_ac, atol=1e-9)
+    assert cli.main(["info", there[2], "--units", units]) == 0
+    assert "potential for Si, cutoff 4 Angstrom" in capsys.readouterr().out
+    line = ["evaluate", there[2], str(folder / "data.xyz"), "--energy-key", "dft_energy", "--units", units]
+    assert cli.main(line) == 0
+    assert "worst energy: 100 meV/atom" in capsys.readouterr().out
+
+
+def test_a_model_in_a_folder_is_kept(folder, tmp_path, capsys):
+    (tmp_path / "input.nn").write_text("precious")
+    line = ["convert", str(folder / "si.npz"), str(tmp_path)]
+    assert cli.main(line) == 2
+    message = f"bpnumba: error: {tmp_path}: holds an input.nn already; --overwrite replaces that model\n"
+    assert capsys.readouterr().err == message
+    assert (tmp_path / "input.nn").read_text() == "precious"
+    assert cli.main([*line, "--overwrite"]) == 0
+    assert (tmp_path / "input.nn").read_text() != "precious"
+
+
+@pytest.mark.parametrize("units", ["atomic", "metal"])
+def test_symmetry_functions_of_a_file(folder, tmp_path, monkeypatch, units):
+    calls = []
+    monkeypatch.setitem(vars(bpnumba), "fit", lambda *_, **options: calls.append(options))
+    assert cli.main(["convert", str(folder / "si.npz"), str(tmp_path / "runner"), "--units", units]) == 0
+    for path in (folder / "si.npz", tmp_path / "runner" / "input.nn"):
+        assert cli.main(["fit", "a.xyz", "--functions", str(path), "--units", units]) == 0
+    ours, theirs = (options["symmetry_functions"] for options in calls)
+    assert calls[0].keys() == {"output", "keys", "units", "symmetry_functions"}
+    atoms = bulk("Si")
+    atoms.rattle(0.1, seed=1)
+    G, H = (functions.create(atoms) for functions in (ours, theirs))
+    np.testing.assert_allclose(np.sort(H), np.sort(G), rtol=1e-9)  # files of RuNNer have an order of their own
+
+
 @pytest.mark.parametrize("training", ["words", {"errors": 3}, {"errors": {"training": {"n_frames": 1}}},
                                       {"errors": {"training": {**dict.fromkeys(Row._fields, "x"), "worst": {},
                                                                "by_config_type": {}}}}])  # fmt: skip
@@ -188,8 +311,6 @@ def test_wrong_usage(line, capsys):
 
 
 def test_warnings_are_one_line(folder, capsys, monkeypatch):
-    import warnings
-
     monkeypatch.setitem(vars(bpnumba), "load", lambda path: warnings.warn("look here", stacklevel=1))
     with warnings.catch_warnings():
         warnings.simplefilter("always")

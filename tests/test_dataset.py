@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from bpnumba.io.input_data import write_structures
 from bpnumba.training import plausibility
 from bpnumba.training.dataset import Dataset, Keys, digest, read, report, require, split
 
@@ -81,6 +82,20 @@ def test_labels_that_ase_moved_into_its_calculator(tmp_path, extension):
     np.testing.assert_allclose(dataset.stress_mv[0], atoms.get_stress(), atol=1e-7)
     np.testing.assert_array_equal(dataset.has_energy_m, [True, False])
     assert dataset.source_m[1] == f"{tmp_path}/train.{extension}, frame 1"
+
+
+@pytest.mark.parametrize("units", ["atomic", "metal"])
+def test_labels_of_runner_files(tmp_path, units):
+    frames = [frame(m, REF_energy=-4.0 - m, REF_forces=np.full((4, 3), 0.1 * m)) for m in range(2)]
+    write_structures(tmp_path / "input.data", frames, units)
+    dataset = read([tmp_path / "input.data"], units=units)
+    np.testing.assert_allclose(dataset.energy_m, [-4.0, -5.0], rtol=1e-15)
+    np.testing.assert_allclose(dataset.forces_ac[4:], 0.1, rtol=1e-15)
+    assert dataset.has_forces_m.all()
+    assert not dataset.has_stress_m.any()
+    assert dataset.source_m[1] == f"{tmp_path}/input.data, frame 1"
+    with pytest.raises(ValueError, match="unknown units 'si'; there are atomic, metal"):
+        read(tmp_path / "input.data", units="si")
 
 
 def test_calculator_of_another_structure_is_no_label():

@@ -88,7 +88,7 @@ def test_command_lines_are_understood():
     """Installation is not tried here; what follows `bpnumba` must be a command line that its parser takes."""
     lines = [part.strip() for _, _, block in blocks("sh") for line in block.splitlines() for part in line.split("&&")]
     commands = [line for line in lines if line.startswith("bpnumba ")]
-    assert {line.split()[1] for line in commands} == {"fit", "evaluate", "info", "demo"}
+    assert {line.split()[1] for line in commands} == {"fit", "evaluate", "info", "convert", "demo"}
     for line in commands:
         cli.parser().parse_args(shlex.split(line)[1:])
 
@@ -106,6 +106,18 @@ def test_cutoff_functions_on_the_page_of_notation():
 
     table = re.findall(r"^\| `(\w+)`[^|]*\| \$", PAGES["docs/notation.md"], re.MULTILINE)
     assert table[-len(CUTOFFS):] == list(CUTOFFS)
+
+
+def test_kinds_of_functions_on_the_page_of_notation():
+    """Every kind has a row, with its number in other codes."""
+    from bpnumba.kernels.table import KINDS
+
+    rows = re.findall(r"^\| `(W?[GC]\d)` \| (?:type (\d+))?", PAGES["docs/notation.md"], re.MULTILINE)
+    assert {name for name, _ in rows} == {"G1", *KINDS}
+    assert {name: int(number) for name, number in rows if number} == {
+        "G1": 1, "G2": 2, "G4": 3, "G5": 9, "WG2": 12, "WG4": 13,
+        "C2": 20, "C4": 21, "C5": 22, "WC2": 23, "WC4": 24, "WC5": 25,
+    }  # fmt: skip
 
 
 def test_the_plan_has_every_module_on_its_floor():

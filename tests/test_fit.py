@@ -11,6 +11,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 import bpnumba
+from bpnumba.io.input_data import write_structures
 from bpnumba.training import run as module
 from bpnumba.training.objective import Objective
 from bpnumba.training.progress import History
@@ -267,6 +268,7 @@ def test_given_functions_and_reference_energies_are_used():
         ({"activation": "relu6"}, ValueError, "unknown activation 'relu6'; there are tanh"),
         ({"scaling": "zscore"}, ValueError, "unknown scaling 'zscore'"),
         ({"cutoff_function": "cos"}, ValueError, "unknown cutoff_function 'cos'"),
+        ({"units": "si"}, ValueError, "unknown units 'si'; there are atomic, metal"),
         ({"cutoff": 1.0}, ValueError, "no Cu atom has a neighbor within 1 Angstrom"),
         ({"n_functions": 0}, ValueError, "n_functions must be at least 1, not 0"),
         ({"hidden": (5, 0)}, ValueError, "hidden must be at least 1, not 0"),
@@ -324,6 +326,45 @@ def test_a_weight_of_zero_does_not_look_at_the_label():
         bpnumba.fit(slab, stream=io.StringIO(), **SMALL)
     result = bpnumba.fit(slab, stream=io.StringIO(), stress_weight=0, **SMALL | {"max_iterations": 2})
     assert result.potential.info["training"]["errors"]["training"]["n_stresses"] == 0
+
+
+def marked(n, n_test):
+    """Frames of which the first are for tests, as files of n2p2 mark them."""
+    frames = copper(n)
+    for m, atoms in enumerate(frames):
+        atoms.info["set"] = "test" if m < n_test else "train"
+        del atoms.info["REF_stress"]
+    return frames
+
+
+def test_frames_marked_as_test_validate_and_are_not_trained_on():
+    frames, stream = marked(8, 3), io.StringIO()
+    result = bpnumba.fit(frames, stream=stream, **SMALL | {"max_iterations": 1, "valid_fraction": 0.5})
+    errors = result.potential.info["training"]["errors"]
+    assert (errors["training"]["n_energies"], errors["validation"]["n_energies"]) == (5, 3)
+    assert "3 frames are marked set=test: used for validation\n" in stream.getvalue()
+
+
+def test_frames_marked_as_test_are_left_out_where_validation_frames_are_given():
+    stream = io.StringIO()
+    result = bpnumba.fit(marked(8, 3), copper(2, seed=1), stream=stream, **SMALL | {"max_iterations": 1})
+    errors = result.potential.info["training"]["errors"]
+    assert (errors["training"]["n_energies"], errors["validation"]["n_energies"]) == (5, 2)
+    assert "3 frames are marked set=test: left out of training\n" in stream.getvalue()
+    with pytest.raises(ValueError, match="all 4 frames are marked set=test: there is no frame to train on"):
+        bpnumba.fit(marked(4, 4), stream=io.StringIO(), **SMALL)
+
+
+def test_files_of_runner_in_either_units(tmp_path):
+    """The same fit from the same structures: units and marks are those of the file."""
+    histories = []
+    for units in ("atomic", "metal"):
+        write_structures(tmp_path / f"input.data.{units}", marked(8, 3), units)
+        result = bpnumba.fit(tmp_path / f"input.data.{units}", stream=io.StringIO(), units=units,
+                             **SMALL | {"max_iterations": 3})  # fmt: skip
+        histories.append([row.loss for row in result.history.rows])
+        assert result.potential.info["training"]["settings"]["units"] == units
+    np.testing.assert_allclose(*histories, rtol=1e-6)
 
 
 def test_numbers_of_numpy_are_settings_too():

@@ -1,14 +1,17 @@
 """Kernels: values against the textbook; both contractions, plain and stored, against differences and each other."""
 
 from dataclasses import replace
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
 import reference
 from ase import Atoms
 
+from bpnumba.functions import C2, C4, C5, COMPACT, G1, G2, G4, G5, WC2, WC4, WC5, WG2, WG4, WG5
 from bpnumba.kernels import cpu
 from bpnumba.pairs import Pairs
+from bpnumba.symmetry import SymmetryFunctions
 
 BACKENDS = {"plain": lambda descriptors: descriptors, "stored": lambda descriptors: descriptors.stored(np.float64)}
 
@@ -33,17 +36,25 @@ def textbook(functions, atoms):
     near = reference.environments(
         atoms.numbers.tolist(), atoms.positions.tolist(), atoms.cell.tolist(), atoms.pbc.tolist(), functions.cutoff
     )
-    rows = []
-    for symbol, environment in zip(atoms.symbols, near, strict=True):
-        row = []
-        for _, _, first, second, eta, rs, lam, zeta, rc, cutoff in functions.functions_of(symbol).tolist():
-            if second == 0:
-                row.append(reference.G2(environment, first, eta, rs, rc, cutoff))
-            else:
-                of = reference.G4 if functions.functions_of(symbol)["kind"][len(row)] == "G4" else reference.G5
-                row.append(of(environment, (first, second), eta, zeta, lam, rc, rs, cutoff))
-        rows.append(row)
-    return rows
+    return [[value(row, environment) for row in functions.functions_of(symbol)]
+            for symbol, environment in zip(atoms.symbols, near, strict=True)]  # fmt: skip
+
+
+def value(row, environment):
+    """One symmetry function, a row of the set, by the oracle."""
+    kind = str(row["kind"])
+    of = getattr(reference, kind.removeprefix("W"))
+    if "C" in kind:
+        parameters = ("rl", "rc", "cutoff") if kind.endswith("2") else ("rl", "rc", "left", "right", "cutoff")
+    else:
+        behler = ("eta", "rs", "rc") if kind.endswith("2") else ("eta", "zeta", "lam", "rc", "rs")
+        parameters = (*behler, "cutoff", "alpha")
+    parameters = row[list(parameters)].tolist()
+    if kind.startswith("W"):
+        over = reference.weighted_radial if kind.endswith("2") else reference.weighted_angular
+        return over(of, environment, *parameters)
+    elements = row["first"] if kind.endswith("2") else (row["first"], row["second"])
+    return of(environment, elements, *parameters)
 
 
 def by_atom(descriptors, blocks):
@@ -115,6 +126,65 @@ def test_pairs_beyond_the_cutoff_do_not_count(atoms, functions, pairs, backend, 
     dE_dr_pc = other.pullback(like(one.values, random))
     assert len(pairs.r_pc) == (distance < functions.cutoff).sum()
     np.testing.assert_array_equal(dE_dr_pc[distance >= functions.cutoff], 0.0)
+
+
+def test_weighted_functions_are_sums_over_elements(systems):
+    """Each is the sum of the functions of single elements, times one atomic number or two."""
+    numbers = {"H": 1, "C": 6, "O": 8}
+    radial = {WG2: (G2, (0.4, 0.8, 3.7)), WC2: (C2, (-1.5, 3.7))}
+    angular = {WG4: (G4, (0.05, 2.5, -1.0, 3.7)), WG5: (G5, (0.05, 4, 1.0, 3.7)), WC4: (C4, (-1.5, 3.7, 40, 130)),
+               WC5: (C5, (0.5, 3.7, 60, 300))}  # fmt: skip
+    rows, weights = [], []
+    for weighted, (single, parameters) in radial.items():
+        weights += [(len(rows), numbers[z]) for z in numbers]
+        rows += [weighted("C", *parameters)] + [single("C", z, *parameters) for z in numbers]
+    for weighted, (single, parameters) in angular.items():
+        couples = list(combinations_with_replacement(numbers, 2))
+        weights += [(len(rows), numbers[y] * numbers[z]) for y, z in couples]
+        rows += [weighted("C", *parameters)] + [single("C", *couple, *parameters) for couple in couples]
+    set_of_carbon = SymmetryFunctions.from_functions([*rows, G1("H", "H", 3.0), G1("O", "O", 3.0)])
+    for name in ("triclinic", "molecule", "isolated atom"):
+        values = set_of_carbon.describe(Pairs.from_atoms(systems[name], 3.7)).values[1]
+        sums = dict.fromkeys([place for place, _ in weights], 0.0)
+        singles = np.delete(values, list(sums), axis=1)
+        for (place, weight), column in zip(weights, singles.T, strict=True):
+            sums[place] += weight * column
+        np.testing.assert_allclose(values[:, list(sums)], np.transpose(list(sums.values())), rtol=1e-13, atol=1e-14)
+
+
+def test_outside_of_a_compact_support_there_is_nothing():
+    """Values and forces are exactly zero for neighbors nearer than rl, and for angles outside of the window."""
+    functions = SymmetryFunctions.from_functions([
+        C2("Si", "Si", 2.0, 4.0), C5("Si", "Si", "Si", 2.0, 4.0, 0, 180), C4("Si", "Si", "Si", 2.0, 4.0, 0, 180, "exp"),
+        C5("Si", "Si", "Si", 1.0, 4.0, 80, 100, "poly1"), C4("Si", "Si", "Si", 1.0, 4.0, 80, 100, "poly4a"),
+    ])  # fmt: skip
+    r = 1.9 * np.array([[1.0, 0.0, 0.0], [np.cos(np.radians(101)), np.sin(np.radians(101)), 0.0]])
+    pairs = Pairs.from_arrays([0, 0], [1, 2], r, [14, 14, 14], n_centers=1)
+    for backend in BACKENDS.values():
+        descriptors = backend(functions.describe(pairs))
+        np.testing.assert_array_equal(descriptors.values[0], 0.0)
+        np.testing.assert_array_equal(descriptors.pullback((np.ones((1, 5)),)), 0.0)
+        np.testing.assert_array_equal(descriptors.pushforward(np.ones((2, 3)))[0], 0.0)
+
+
+@pytest.mark.parametrize("shape", COMPACT)
+@pytest.mark.parametrize(("left", "right"), [(60, 180), (120, 240), (0, 120), (-60, 60), (0, 180)])
+@pytest.mark.parametrize("bend", [0.0, 1e-9, 1e-8, 1e-6, 1e-3])
+def test_straight_angles_have_continuous_values_and_forces(shape, left, right, bend):
+    """At 0 and 180 degrees the slope of an angle in its cosine is infinite; the function's own vanishes there."""
+    functions = SymmetryFunctions.from_functions([C5("Si", "Si", "Si", -4.0, 4.0, left, right, shape)])
+
+    def at(bend):
+        """Two neighbors in line with the center, on the side where the window is, and turned a little."""
+        x = -2.1 if right >= 180 else 2.1
+        pairs = Pairs.from_arrays([0, 0], [1, 2], [[1.3, 0, 0], [x, 2.1 * bend, 0]], [14] * 3, n_centers=1)
+        descriptors = functions.describe(pairs)
+        return descriptors.values[0][0, 0], descriptors.pullback((np.ones((1, 1)),))
+
+    (value, dE_dr), (expected, at_rest) = at(bend), at(0.0)
+    assert np.isfinite(value)
+    assert value == pytest.approx(expected, abs=20 * bend + 1e-14)
+    np.testing.assert_allclose(dE_dr, at_rest, rtol=0, atol=100 * bend + 1e-14)
 
 
 # ---- both directions ----
@@ -190,6 +260,7 @@ def test_blocks_of_the_stored_jacobian(functions, pairs):
         i, j = pairs.i_p[p], pairs.j_p[p]
         rows = functions.functions[functions.functions["center"] == pairs.number_a[i]]
         names = (rows["first"] == pairs.number_a[j]) | (rows["second"] == pairs.number_a[j])
+        names |= np.char.startswith(rows["kind"], "W")  # weighted functions know all elements
         np.testing.assert_array_equal(columns, np.flatnonzero(names))
         assert block.shape == (3, len(columns))
 

@@ -10,7 +10,7 @@ import pytest
 from ase.build import bulk, molecule
 
 import bpnumba
-from bpnumba.functions import G1, G2, G4, G5
+from bpnumba.functions import C2, C4, C5, G1, G2, G4, G5, WC2, WC4, WC5, WG2, WG4, WG5
 from bpnumba.io import archive, model_file
 from bpnumba.io.model_file import load, save
 from bpnumba.potential import Potential
@@ -61,6 +61,97 @@ def test_round_trip_is_exact(path, potential, frames):
     assert one.forces_ac.tobytes() == two.forces_ac.tobytes()
 
 
+@pytest.fixture(scope="module")
+def of_every_kind(frames):
+    """All kinds of functions, cutoffs that begin at an inner radius, and networks that do not speak eV."""
+    functions = SymmetryFunctions.from_functions([
+        G2("H", "O", 0.1, 0.2, 5.0, "cosine", alpha=1 / 3), G4("H", "H", "O", 0.1, 2, 1, 5.0, alpha=0.1),
+        G5("H", "H", "O", 0.1, 2.5, -1, 5.0, rs=1 / 7), C2("H", "O", -1.5, 5.0, "poly3a"),
+        C4("H", "H", "O", 0.1, 5.0, 0, 180, "poly4a"), C5("H", "H", "O", -5.0, 5.0, 20, 340, "exp"),
+        WG2("O", 0.1, 0.2, 5.0, "tanh_normalized"), WG4("O", 0.1, 2, 1, 5.0), WG5("O", 0.1, 2, 1, 5.0, cutoff="hard"),
+        WC2("O", 0.5, 5.0), WC4("O", 0.5, 5.0, 0, 180), WC5("O", 0.5, 5.0, -180, 180, "poly1"),
+    ])  # fmt: skip
+    potential = Potential.untrained(functions, frames, hidden=(4,), activation="harmonic", seed=5)
+    return Potential(functions, potential.scalings, potential.networks, potential.reference_energies, {}, 27.2113)
+
+
+def test_round_trip_of_every_kind(of_every_kind, frames, tmp_path):
+    save(of_every_kind, tmp_path / "model.npz")
+    again = load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(again.symmetry_functions.functions, of_every_kind.symmetry_functions.functions)
+    assert again.energy_unit == of_every_kind.energy_unit == 27.2113
+    assert [network.activations for network in again.networks] == [("harmonic", "identity")] * 2
+    one, two = again.evaluate(frames), of_every_kind.evaluate(frames)
+    assert one.energy_m.tobytes() == two.energy_m.tobytes()
+    assert one.forces_ac.tobytes() == two.forces_ac.tobytes()
+
+
+def test_the_energy_unit_multiplies_what_networks_say(potential, frames):
+    """Energies beyond the reference energies, and forces."""
+    hartree = Potential(potential.symmetry_functions, potential.scalings, potential.networks,
+                        potential.reference_energies, energy_unit=27.2)  # fmt: skip
+    one, other = potential.evaluate(frames), hartree.evaluate(frames)
+    E0_a = [potential.reference_energies[symbol] for atoms in frames for symbol in atoms.symbols]
+    np.testing.assert_allclose(other.energy_a - E0_a, 27.2 * (one.energy_a - E0_a), rtol=1e-12)
+    np.testing.assert_allclose(other.forces_ac, 27.2 * one.forces_ac, rtol=1e-12, atol=1e-14)
+    assert hartree.with_weights(potential.theta).energy_unit == 27.2
+
+
+@pytest.mark.parametrize("unit", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_energy_unit_that_is_none(potential, unit):
+    with pytest.raises(ValueError, match=f"energy unit of the networks must be a positive number of eV, not {unit}"):
+        Potential(potential.symmetry_functions, potential.scalings, potential.networks, potential.reference_energies,
+                  energy_unit=unit)  # fmt: skip
+
+
+def as_version_1(header, arrays):
+    """The file as bpnumba 0.1 wrote it: without the last four columns and without an energy unit."""
+    header["version"] = 1
+    del header["energy_unit"]
+    header["columns"] = header["columns"][:10]
+    header["functions"] = [row[:10] for row in header["functions"]]
+
+
+def test_version_1(path, potential, frames, tmp_path):
+    """It still loads, to the same energies, and is saved as a file of the present version."""
+    edited(path, as_version_1)
+    header, _ = archive.read(path, model_file.KIND)
+    assert header["columns"] == ["kind", "center", "first", "second", "eta", "rs", "lam", "zeta", "rc", "cutoff"]
+    assert header["functions"][0] == ["G2", "H", "O", None, 0.0, 0.0, 0.0, 0.0, 3.3, "poly2"]
+    again = load(path)
+    assert again.energy_unit == 1.0
+    np.testing.assert_array_equal(again.symmetry_functions.functions, potential.symmetry_functions.functions)
+    assert again.evaluate(frames).energy_m.tobytes() == potential.evaluate(frames).energy_m.tobytes()
+    assert again.evaluate(frames).forces_ac.tobytes() == potential.evaluate(frames).forces_ac.tobytes()
+    save(again, tmp_path / "again.npz")
+    save(potential, tmp_path / "present.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "present.npz").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("energy_unit", 2.0), ("columns", list(model_file.COLUMNS)), ("columns", ["kind"]), ("columns", None)
+])  # fmt: skip
+def test_version_1_has_its_own_columns(path, name, value):
+    edited(path, as_version_1)
+    edited(path, lambda header, arrays: header.update({name: value}))
+    with pytest.raises(ValueError, match=r"model\.npz: the columns of its symmetry functions are .*, not those of v"):
+        load(path)
+
+
+def test_version_1_with_a_row_of_the_present_version(path):
+    edited(path, as_version_1)
+    edited(path, lambda header, arrays: header["functions"][0].extend([0.0, 0.0, 0.0, 0.0]))
+    with pytest.raises(ValueError, match=r"model\.npz: .*longer"):
+        load(path)
+
+
+def test_version_1_with_the_number_of_the_present_one(path):
+    edited(path, as_version_1)
+    edited(path, put("version", value=2))
+    with pytest.raises(ValueError, match=r"model\.npz: its header must have exactly the entries"):
+        load(path)
+
+
 def test_saved_twice_the_bytes_are_the_same(path, tmp_path):
     save(load(path), tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
@@ -85,7 +176,10 @@ def test_header_is_readable_without_bpnumba(path):
     content = header["content"]
     assert header["format"] == "bpnumba model"
     assert content["units"] == "eV, Angstrom"
-    assert content["functions"][0] == ["G2", "H", "O", None, 0.0, 0.0, 0.0, 0.0, 3.3, "poly2"]
+    assert content["version"] == 2
+    assert content["energy_unit"] == 1.0
+    assert content["columns"][8:] == ["rc", "cutoff", "alpha", "rl", "left", "right"]
+    assert content["functions"][0] == ["G2", "H", "O", None, 0.0, 0.0, 0.0, 0.0, 3.3, "poly2", 0.0, 0.0, 0.0, 0.0]
     assert content["functions"][2][:4] == ["G4", "H", "H", "O"]
     assert content["networks"]["O"] == {"sizes": [2, 5, 1], "activations": ["softplus", "identity"]}
 
@@ -199,7 +293,8 @@ def array(name, value):
 
 MANY = [2, 10**12, 1]
 WRONG = [
-    (put("version", value=2), "version 2; this bpnumba reads version 1"),
+    (put("version", value=3), "version 3; this bpnumba reads versions 1 to 2"),
+    (put("version", value=0), "version 0; this bpnumba reads versions 1 to 2"),
     (put("version", value="1"), "version"),
     (put("version", value=True), "is a model of version True"),
     (put("functions", 0, 4, value=True), "true or false in place of a number"),
@@ -212,9 +307,26 @@ WRONG = [
     (put("functions", value={}), "its header must have exactly the entries"),
     (put("functions", value=[]), "at least one symmetry function"),
     (put("functions", 0, value=None), "its header is not that of a bpnumba model"),
-    (put("functions", 0, value=["G2"]), "not enough values"),
-    (put("functions", 0, 0, value="G9"), "symmetry function of unknown kind"),
-    (put("functions", 0, 0, value="G4"), "symmetry function of unknown kind"),
+    (put("functions", 0, value=["G2"]), "shorter"),
+    (put("functions", 0, 0, value="G9"), "no symmetry function 'G9'"),
+    (put("functions", 0, 0, value="G4"), "G4 takes 2 elements"),
+    (put("functions", 0, 0, value="WG2"), "WG2 takes 0 elements"),
+    (put("functions", 0, 0, value=["G2"]), "no symmetry function .'G2'."),
+    (put("functions", 0, 2, value=None), "G2 takes 1 element"),
+    (put("functions", 0, 1, value=None), "None is not a chemical symbol"),
+    (put("functions", 0, 10, value=1.0), "alpha = 1.0 is out of range"),
+    (put("functions", 0, 10, value=float("nan")), "alpha = nan is out of range"),
+    (put("functions", 0, 10, value="0.5"), "not that of a bpnumba model"),
+    (put("functions", 0, 10, value=None), "not that of a bpnumba model"),
+    (put("functions", 0, 13, value=True), "true or false in place of a number"),
+    (put("functions", 1, 10, value=0.5), "the cutoff function tanh has no inner radius"),
+    (put("energy_unit", value=0.0), "the energy unit of the networks must be a positive number"),
+    (put("energy_unit", value=-27.2), "the energy unit of the networks must be a positive number"),
+    (put("energy_unit", value=float("nan")), "the energy unit of the networks must be a positive number"),
+    (put("energy_unit", value=float("inf")), "the energy unit of the networks must be a positive number"),
+    (put("energy_unit", value="1"), "its header must have exactly the entries"),
+    (put("energy_unit", value=None), "its header must have exactly the entries"),
+    (put("energy_unit", value=True), "its header must have exactly the entries"),
     (put("functions", 0, 1, value="Xx"), "'Xx' is not a chemical symbol"),
     (put("functions", 0, 4, value=-1.0), "eta = -1.0 is out of range"),
     (put("functions", 0, 4, value="0.1"), "not that of a bpnumba model"),
@@ -253,6 +365,28 @@ def test_wrong_content_is_named(path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(path)
     assert str(caught.value).startswith(str(path))
+
+
+COMPACT_WRONG = [
+    (put("functions", 3, 11, value=5.0), "C2 on H: rl = 5.0 is out of range"),
+    (put("functions", 3, 11, value=float("-inf")), "C2 on H: rl = -inf is out of range"),
+    (put("functions", 3, 11, value="-1.5"), "not that of a bpnumba model"),
+    (put("functions", 3, 9, value="cosine"), "no shape of a compact function 'cosine'"),
+    (put("functions", 4, 12, value=180.0), "left = 180.0 is out of range"),
+    (put("functions", 4, 12, value=-1.0), "angles from -1.0 to 180.0 degrees"),
+    (put("functions", 4, 13, value=190.0), "angles from 0.0 to 190.0 degrees"),
+    (put("functions", 4, 13, value=float("nan")), "is out of range"),
+    (put("functions", 4, 13, value=[]), "not that of a bpnumba model"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), COMPACT_WRONG, ids=[message[:40] for _, message in COMPACT_WRONG])
+def test_wrong_compact_functions_are_named(of_every_kind, tmp_path, change, message):
+    save(of_every_kind, tmp_path / "model.npz")
+    edited(tmp_path / "model.npz", change)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path / "model.npz")
+    assert str(caught.value).startswith(str(tmp_path / "model.npz"))
 
 
 def test_pickled_objects_are_refused(path):

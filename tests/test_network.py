@@ -31,14 +31,32 @@ def activation(request):
 
 @pytest.fixture(params=HIDDEN, ids=str)
 def network(request, activation, rng):
-    """Every activation in every depth, two inputs, also at the output (where users will want identity)."""
+    """Every activation in every depth, two inputs, also at the output (where users will want identity).
+
+    The weights are small enough for numbers of order 1 where activations grow fast, and no argument of relu lies near
+    its kink.
+    """
     sizes = (2, *request.param, 1)
-    return Network.random(sizes, rng, (activation,) * (len(sizes) - 1))
+    network = Network.random(sizes, rng, (activation,) * (len(sizes) - 1))
+    if activation in ("exponential", "harmonic"):
+        network.theta[:] *= 0.3
+    while activation == "relu" and nearest_kink(network, np.random.default_rng(7).normal(size=(N_ATOMS, 2))) < 0.03:
+        network = Network.random(sizes, rng, network.activations)
+    return network
+
+
+def nearest_kink(network, x_as):
+    """Smallest |z| of all arguments of activations."""
+    a, nearest = x_as, np.inf
+    for W, b in network.layers:
+        z = a @ W + b
+        a, nearest = np.maximum(z, 0.0), min(nearest, np.abs(z).min())
+    return nearest
 
 
 @pytest.fixture
-def x_as(rng):
-    return rng.normal(size=(N_ATOMS, 2))
+def x_as():
+    return np.random.default_rng(7).normal(size=(N_ATOMS, 2))
 
 
 # ---- activations -----------------------------------------------------------------------------------------------------
@@ -49,21 +67,55 @@ TEXTBOOK = {
     "softplus": lambda z: math.log(1.0 + math.exp(z)),
     "gaussian": lambda z: math.exp(-z * z / 2.0),
     "identity": lambda z: z,
+    "relu": lambda z: max(z, 0.0),
+    "cosine": math.cos,
+    "reverse_logistic": lambda z: 1.0 - 1.0 / (1.0 + math.exp(-z)),
+    "exponential": lambda z: math.exp(-z),
+    "harmonic": lambda z: z**2,
 }
 
 
 def test_activation_is_the_textbook_function(activation):
     z = np.linspace(-5.0, 5.0, 11)
     expected = [TEXTBOOK[activation](number) for number in z]
-    np.testing.assert_allclose(ACTIVATIONS[activation](z)[0], expected, atol=1e-15)
+    np.testing.assert_allclose(ACTIVATIONS[activation](z)[0], expected, rtol=1e-14, atol=1e-15)
+
+
+def test_every_activation_has_a_textbook_value():
+    assert set(TEXTBOOK) == set(ACTIVATIONS)
 
 
 def test_derivatives_of_activation(activation):
     f = ACTIVATIONS[activation]
-    z = np.linspace(-3.0, 3.0, 25)
+    z = np.linspace(-3.0, 3.0, 24)  # without 0, the kink of relu
     _, df, ddf = f(z)
     np.testing.assert_allclose(df, difference(lambda h: f(z + h)[0]), atol=1e-10)
     np.testing.assert_allclose(ddf, difference(lambda h: f(z + h)[1]), atol=1e-10)
+
+
+def test_relu_at_its_kink():
+    """The slope there is that of the left side; whatever it is, it must be a number."""
+    f, df, ddf = ACTIVATIONS["relu"](np.array([-1e-300, 0.0, 1e-300]))
+    assert f.tolist() == [0.0, 0.0, 1e-300]
+    assert df.tolist() == [0.0, 0.0, 1.0]
+    assert not ddf.any()
+
+
+def test_exponential_stops_before_it_overflows():
+    f, df, ddf = ACTIVATIONS["exponential"](np.array([-1e300, -1e4, -300.0, -299.0, 800.0, 1e300]))
+    assert f[0] == f[1] == f[2] == math.exp(300.0)
+    assert f[3] == pytest.approx(math.exp(299.0), rel=1e-14)
+    assert not f[4:].any()
+    np.testing.assert_array_equal(-df, f)
+    np.testing.assert_array_equal(ddf, f)
+
+
+def test_logistic_and_its_reverse_add_up_to_one():
+    z = np.linspace(-50.0, 50.0, 101)
+    one, other = ACTIVATIONS["logistic"](z), ACTIVATIONS["reverse_logistic"](z)
+    np.testing.assert_allclose(one[0] + other[0], 1.0, rtol=1e-15)
+    for n in (1, 2):
+        np.testing.assert_allclose(one[n], -other[n], atol=1e-15)
 
 
 def test_activation_far_out_is_finite_and_leaves_its_argument_alone(activation):

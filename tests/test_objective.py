@@ -81,14 +81,17 @@ def by_hand(potential, data, scales, weights, factors):
 @pytest.mark.parametrize(
     "weights", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 1.0), (0.5, 1.0, 3.0)]
 )
-def test_loss_is_the_formula(potential, data, weights):
-    factors = {"molecule": 3.0}
+@pytest.mark.parametrize("energy_unit", [1.0, 27.2])
+def test_loss_is_the_formula(potential, data, weights, energy_unit):
+    potential, factors = replace(potential, energy_unit=energy_unit), {"molecule": 3.0}
     loss, _ = prepare(potential, data, weights=weights, config_type_weights=factors).loss_and_gradient(potential.theta)
     assert loss == pytest.approx(by_hand(potential, data, SCALES, weights, factors), rel=1e-12)
 
 
+@pytest.mark.parametrize("energy_unit", [1.0, 27.2])
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
-def test_gradient_of_every_part_against_differences(potential, data, weights):
+def test_gradient_of_every_part_against_differences(potential, data, weights, energy_unit):
+    potential = replace(potential, energy_unit=energy_unit)
     function = prepare(potential, data, weights=weights).loss_and_gradient
     theta, h, worst = potential.theta, 1e-3, 0.0
     _, gradient = function(theta)

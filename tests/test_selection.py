@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from bpnumba import selection
+from bpnumba.functions import G4
 from bpnumba.pairs import Pairs
 from bpnumba.selection import choose, condition, pool, standardized
 from bpnumba.symmetry import SymmetryFunctions
@@ -78,7 +79,7 @@ def test_angular_functions_of_the_pool():
 def test_no_function_of_the_pool_comes_twice():
     rows = pool(14, [1, 6, 14], RC, {1: 1.4, 6: 1.8, 14: 2.2}).tolist()
     assert len(set(rows)) == len(rows) == 3 * 24 + 2 * 6 * 36
-    numbers = np.array([row[1:9] for row in rows if row[0] != "G5"])
+    numbers = np.array([row[1:9] for row in rows if row[0] != "G5"])  # center ... rc
     distance = np.abs(numbers[:, None] - numbers[None]).max(-1) + np.eye(len(numbers))
     assert distance.min() > 1e-6
 
@@ -89,7 +90,7 @@ def test_rows_of_the_pool_are_functions():
 
 def test_the_identity_that_the_pool_leaves_out(silicon):
     """(1 + c)^2 - (1 - c)^2 = 2 [(1 + c) - (1 - c)]: with the norms 2^(1-zeta), G+2 - G-2 = G+1 - G-1."""
-    rows = [("G4", 14, 14, 14, 0.1, 0, lam, zeta, RC, "poly2") for zeta in (1, 2) for lam in (1, -1)]
+    rows = [G4("Si", "Si", "Si", 0.1, zeta, lam, RC) for zeta in (1, 2) for lam in (1, -1)]
     plus1, minus1, plus2, minus2 = np.concatenate(SymmetryFunctions.from_functions(rows).create(silicon)).T
     np.testing.assert_allclose(plus2 - minus2, plus1 - minus1, rtol=1e-10)
 
@@ -151,7 +152,7 @@ def test_an_exact_linear_dependency_is_dropped(columns):
 
 
 def test_the_identity_of_zeta_1_and_2_is_found(silicon):
-    rows = [("G4", 14, 14, 14, 0.1, 0, lam, zeta, RC, "poly2") for zeta in (1, 2) for lam in (1, -1)]
+    rows = [G4("Si", "Si", "Si", 0.1, zeta, lam, RC) for zeta in (1, 2) for lam in (1, -1)]
     G = np.concatenate(SymmetryFunctions.from_functions(rows).create(silicon))
     choice = choose(G, 10, np.zeros(4, int), residual=1e-8)
     assert len(choice.kept) == 3

@@ -1,5 +1,6 @@
 """Symmetry functions as users meet them: sets, derivatives, invariance, batches, ghosts, messages."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,25 @@ from ase.build import bulk, molecule
 from ase.data import chemical_symbols
 
 from bpnumba.formulas.cutoff import CUTOFFS
-from bpnumba.functions import DEFAULT_CUTOFF, G1, G2, G4, G5
-from bpnumba.kernels.table import FUNCTION
+from bpnumba.functions import (
+    C2,
+    C4,
+    C5,
+    DEFAULT_CUTOFF,
+    G1,
+    G2,
+    G4,
+    G5,
+    WC2,
+    WC4,
+    WC5,
+    WG2,
+    WG4,
+    WG5,
+    label,
+    named_parameters,
+)
+from bpnumba.kernels.table import FUNCTION, KINDS
 from bpnumba.pairs import Pairs
 from bpnumba.symmetry import SymmetryFunctions
 
@@ -220,8 +238,11 @@ def test_functions_keep_their_order_within_an_element(functions):
     """Elements by atomic number; within one, as given."""
     assert functions.species == ("H", "C", "O")
     assert np.all(np.diff(functions.functions["center"]) >= 0)
-    assert functions.functions_of("H")["kind"].tolist() == ["G2", "G2", "G2", "G2", "G5", "G4", "G5"]
+    assert functions.functions_of("H")["kind"].tolist() == [
+        "G2", "G2", "G2", "G2", "G5", "G4", "G5", "G2", "G2", "C2", "C5", "WG2", "WG4", "WC2", "WC4"
+    ]  # fmt: skip
     assert functions.functions_of("H")["cutoff"].tolist()[:4] == ["cosine", "tanh", "poly2", "exp"]
+    assert functions.functions_of("H")["alpha"].tolist()[7:9] == [0.0, 0.5]
     again = SymmetryFunctions.from_functions(functions.functions)
     np.testing.assert_array_equal(again.functions, functions.functions)
 
@@ -246,8 +267,30 @@ def test_rows_shorter_than_the_widest_end_with_zeros(systems, functions):
 
 
 def test_the_order_of_two_neighbor_elements_does_not_matter():
-    assert G4("H", "O", "C", 0.1, 1, 1, 4.0) == G4("H", "C", "O", 0.1, 1, 1, 4.0)
-    assert G5("H", "O", "C", 0.1, 1, 1, 4.0) == G5("H", "C", "O", 0.1, 1, 1, 4.0)
+    for kind, parameters in ((G4, (0.1, 1, 1, 4.0)), (G5, (0.1, 1, 1, 4.0)), (C4, (1, 4, 0, 90)), (C5, (1, 4, 0, 90))):
+        assert kind("H", "O", "C", *parameters) == kind("H", "C", "O", *parameters)
+
+
+def test_a_row_has_the_columns_of_its_kind_and_zeros():
+    rows = [G2("H", "O", 0.1, 0.2, 4, alpha=0.3), G5("H", "C", "O", 0.1, 2, -1, 4, 0.2, alpha=0.3),
+            C2("H", "O", -1, 4), C4("H", "C", "O", 1, 4, 30, 60), WG2("H", 0.1, 0.2, 4, alpha=0.3),
+            WG4("H", 0.1, 2, -1, 4, 0.2, alpha=0.3), WC2("H", 1, 4), WC5("H", 1, 4, 30, 60)]  # fmt: skip
+    for row in np.array(rows, FUNCTION):
+        names = named_parameters(row["kind"])
+        assert row["rc"] == 4
+        for name in FUNCTION.names[4:]:
+            if name not in ("rc", "cutoff"):
+                assert (row[name] != 0) == (name in names)
+        elements = 0 if row["kind"].startswith("W") else 1 if row["kind"].endswith("2") else 2
+        assert sum(row[["first", "second"]].tolist()[n] > 0 for n in (0, 1)) == elements
+
+
+def test_every_kind_has_a_function_by_its_name():
+    from bpnumba import functions
+
+    assert len(set(KINDS)) == len(KINDS) == 12
+    for kind in KINDS:
+        assert callable(getattr(functions, kind))
 
 
 def test_equal_functions_give_equal_columns():
@@ -300,19 +343,50 @@ def test_a_tetrahedron_by_hand():
 
 def test_the_text_of_a_set_has_a_row_per_function(functions):
     lines = str(functions).splitlines()
-    assert lines[0] == repr(functions) == "SymmetryFunctions(H: 7, C: 14, O: 5; cutoff 4.2 Angstrom)"
+    assert lines[0] == repr(functions) == "SymmetryFunctions(H: 15, C: 27, O: 12; cutoff 4.2 Angstrom)"
+    heading = lines[2]
+    assert re.split("  +", heading) == [
+        "H", "kind", "neighbors", "eta (1/A^2)", "rs (A)", "lam", "zeta", "alpha", "rl (A)", "left (deg)",
+        "right (deg)", "rc (A)", "cutoff"
+    ]  # fmt: skip
+    names = "eta", "rs", "lam", "zeta", "alpha", "rl", "left", "right"
+    # a cell begins where its heading does
+    starts = [heading.index(title) for title in re.split("  +", heading)[1:]] + [None]
     rows = [line for line in lines if line[:3].strip().isdigit()]
     assert len(rows) == len(functions.functions)
     for line, row in zip(rows, functions.functions, strict=True):
-        _, kind, *words = line.split()
+        kind, neighbors, *numbers, rc, cutoff = (
+            line[begin:end].strip() for begin, end in zip(starts, starts[1:], strict=False)
+        )
         assert kind == ("G1" if row["kind"] == "G2" and row["eta"] == 0 else row["kind"])
         symbols = [chemical_symbols[z] for z in (row["first"], row["second"]) if z]
-        angle = [row["lam"], row["zeta"]] if row["second"] else []
-        assert words[: len(symbols)] == symbols
-        assert words[-1] == row["cutoff"]
-        numbers = [row["eta"], row["rs"], *angle, row["rc"]]
-        np.testing.assert_allclose([float(word) for word in words[len(symbols) : -1]], numbers, atol=1e-5)
-    assert sum(" G1 " in line for line in rows) == 2
+        assert neighbors == (" ".join(symbols) or "all")
+        for name, number in zip(names, numbers, strict=True):
+            assert bool(number) == (name in named_parameters(row["kind"]))
+            assert float(number or 0) == pytest.approx(row[name], rel=1e-5)
+        assert float(rc) == row["rc"]
+        assert cutoff == row["cutoff"]
+    assert sum(" G1 " in line for line in rows) == 3
+
+
+def test_the_text_has_no_empty_columns():
+    lines = str(SymmetryFunctions(["Si"], 4.0, [[0.5, 0.0], [0.0, 0.0]])).splitlines()
+    assert lines[2:] == [
+        "Si  kind  neighbors  eta (1/A^2)  rc (A)  cutoff",
+        "0   G2    Si         0.5          4       poly2",
+        "1   G1    Si         0            4       poly2",
+    ]
+
+
+@pytest.mark.parametrize(("row", "text"), [
+    (G1("Si", "O", 6.0), "G2 of Si with O: eta 0, rs 0, rc 6, poly2"),
+    (G4("Si", "O", "C", 0.5, 2, -1, 6, 0.3, "cosine", 0.25),
+     "G4 of Si with C O: eta 0.5, rs 0.3, lam -1, zeta 2, rc 6, cosine, alpha 0.25"),
+    (C2("Si", "O", -1.5, 6.0, "exp"), "C2 of Si with O: rl -1.5, rc 6, exp"),
+    (WC5("Si", 1.5, 6.0, 60, 300, "poly4a"), "WC5 of Si: rl 1.5, left 60, right 300, rc 6, poly4a"),
+])  # fmt: skip
+def test_label(row, text):
+    assert label(row) == label(np.array(row, FUNCTION)[()]) == text
 
 
 # ---- what is refused ----
@@ -324,12 +398,33 @@ def test_the_text_of_a_set_has_a_row_per_function(functions):
     (lambda: G4("H", "H", "", 0.1, 1, 1, 4.0), "G4: '' is not a chemical symbol"),
     (lambda: G2("H", "H", -0.1, 0.0, 4.0), "G2 on H: eta = -0.1 is out of range"),
     (lambda: G2("H", "H", np.nan, 0.0, 4.0), "G2 on H: eta = nan is out of range"),
-    (lambda: G2("H", "H", 0.1, -1.0, 4.0), "G2 on H: rs = -1.0 is out of range"),
+    (lambda: G2("H", "H", 0.1, np.inf, 4.0), r"G2 on H: rs = inf is out of range \(a number\)"),
     (lambda: G2("H", "H", 0.1, 0.0, 0.0), "G2 on H: rc = 0.0 is out of range"),
     (lambda: G1("H", "H", np.inf), "G2 on H: rc = inf is out of range"),
     (lambda: G4("H", "H", "H", 0.1, 0.5, 1, 4.0), "G4 on H: zeta = 0.5 is out of range"),
     (lambda: G5("H", "H", "H", 0.1, 1, 1.01, 4.0), "G5 on H: lam = 1.01 is out of range"),
-    (lambda: G2("H", "H", 0.1, 0.0, 4.0, "hard"), "G2: no cutoff function 'hard'; there are cosine, tanh"),
+    (lambda: G2("H", "H", 0.1, 0.0, 4.0, "soft"), "G2: no cutoff function 'soft'; there are cosine, tanh"),
+    (lambda: G2("H", "H", 0.1, 0.0, 4.0, alpha=1.0), "G2 on H: alpha = 1.0 is out of range .0 <= alpha < 1."),
+    (lambda: G5("H", "H", "H", 0, 1, 1, 4.0, alpha=-0.1), "G5 on H: alpha = -0.1 is out of range"),
+    (lambda: WG4("H", 0, 1, 1, 4.0, alpha=np.nan), "WG4 on H: alpha = nan is out of range"),
+    (lambda: G2("H", "H", 0, 0, 4.0, "tanh", 0.1), "G2 on H: the cutoff function tanh has no inner radius, alpha must"),
+    (lambda: WG2("H", 0, 0, 4.0, "tanh_normalized", 0.1), "WG2 on H: the cutoff function tanh_normalized has no inner"),
+    (lambda: WG5("H", 0, 1, 1, 4.0, cutoff="hard", alpha=0.1), "WG5 on H: the cutoff function hard has no inner"),
+    (lambda: WG5("H", 0, 0.5, 1, 4.0), "WG5 on H: zeta = 0.5 is out of range"),
+    (lambda: C2("H", "H", 4.0, 4.0), "C2 on H: rl = 4.0 is out of range .rl < rc."),
+    (lambda: C2("H", "H", -1.0, -0.5), "C2 on H: rc = -0.5 is out of range"),
+    (lambda: C2("H", "H", -np.inf, 4.0), "C2 on H: rl = -inf is out of range"),
+    (lambda: WC2("H", 1.0, 4.0, "cosine"), "WC2: no shape of a compact function 'cosine'; there are poly1, poly2"),
+    (lambda: C4("H", "H", "H", 1, 4, 0, 90, "tanh"), "C4: no shape of a compact function 'tanh'"),
+    (lambda: C5("H", "H", "H", 1, 4, 90, 90), "C5 on H: left = 90.0 is out of range .left < right."),
+    (lambda: WC5("H", 1, 4, 0, np.nan), "WC5 on H: left = 0.0 is out of range|right = nan"),
+    (lambda: C4("H", "H", "H", 1, 4, -10, 90), "C4 on H: angles from -10.0 to 90.0 degrees: a window that goes beyond"),
+    (lambda: WC4("H", 1, 4, 90, 190), "WC4 on H: angles from 90.0 to 190.0 degrees: .* must have its middle there"),
+    (lambda: WC4("H", 1, 4, -200, 200), "WC4 on H: angles from -200.0 to 200.0 degrees"),
+    (lambda: WC5("H", 1, 4, -10, 370), "WC5 on H: angles from -10.0 to 370.0 degrees"),
+    (lambda: C2("Xx", "H", 1.0, 4.0), "C2: 'Xx' is not a chemical symbol"),
+    (lambda: SymmetryFunctions.from_functions([C5("H", "O", "O", 1, 4, 0, 90)]), "C5 of center H names the element O"),
+    (lambda: SymmetryFunctions.from_functions([("WC2", 1, 1, *WC2("H", 1, 4)[3:])]), "WC2 takes 0 elements"),
     (lambda: SymmetryFunctions(["Xx"], 4.0, [[0, 0]]), "'Xx' is not a chemical symbol"),
     (lambda: SymmetryFunctions(["H"], -4.0, [[0, 0]]), "rc = -4.0 is out of range"),
     (lambda: SymmetryFunctions(["H"], 4.0), "at least one symmetry function"),
@@ -341,10 +436,11 @@ def test_the_text_of_a_set_has_a_row_per_function(functions):
     (lambda: SymmetryFunctions.from_functions([G2("H", "O", 0.1, 0, 4)]), "G2 of center H names the element O"),
     (lambda: SymmetryFunctions.from_functions([G1("H", "H", 4)], ["H", "O"]), "no symmetry function has O at its cent"),
     (lambda: SymmetryFunctions.from_functions([G1("H", "H", 4)], ["O"]), "names the element H"),
-    (lambda: SymmetryFunctions.from_functions([("G2x", *G1("H", "H", 4)[1:])]), "no symmetry function 'G2x' with 1"),
-    (lambda: SymmetryFunctions.from_functions([(*G1("H", "H", 4)[:-1], "cosine_made_up")]), "'cosine_made_up'; there"),
-    (lambda: SymmetryFunctions.from_functions([G1("H", "H", 4)[:-1]]), "a symmetry function is a row of 10 values"),
-    (lambda: SymmetryFunctions.from_functions(G1("H", "H", 4)), "a symmetry function is a row of 10 values, not 'G2'"),
+    (lambda: SymmetryFunctions.from_functions([("G2x", *G1("H", "H", 4)[1:])]), "no symmetry function 'G2x'; there"),
+    (lambda: SymmetryFunctions.from_functions([(*G1("H", "H", 4)[:9], "cosine_made_up", 0, 0, 0, 0)]),
+     "'cosine_made_up'; there"),
+    (lambda: SymmetryFunctions.from_functions([G1("H", "H", 4)[:-1]]), "a symmetry function is a row of 14 values"),
+    (lambda: SymmetryFunctions.from_functions(G1("H", "H", 4)), "a symmetry function is a row of 14 values, not 'G2'"),
     (lambda: SymmetryFunctions("CO", 4.0, [[0, 0]]), "'CO' is not a chemical symbol"),
 ])  # fmt: skip
 def test_refused(make, message):
@@ -363,8 +459,9 @@ def test_an_element_without_functions(functions):
 
 @pytest.mark.parametrize(("column", "value", "message"), [
     ("eta", -1.0, "eta"), ("rc", 0.0, "rc"), ("rc", np.nan, "rc"), ("zeta", 0.0, "zeta"), ("lam", 2.0, "lam"),
-    ("cutoff", "hard", "cutoff"), ("kind", "G3", "G3"), ("center", 0, "None is not"), ("first", 999, "'999' is not"),
-    ("second", 0, "'G4' with 1 neighbors"),
+    ("cutoff", "soft", "cutoff"), ("kind", "G3", "G3"), ("center", 0, "None is not"), ("first", 999, "'999' is not"),
+    ("second", 0, "G4 takes 2 elements"), ("alpha", 1.0, "alpha"), ("kind", "WG4", "WG4 takes 0 elements"),
+    ("kind", "C4", "C4 has no parameter eta"),
 ])  # fmt: skip
 def test_bad_structured_arrays(column, value, message):
     """Rows may come from a file: they are checked like those of the functions by name."""
@@ -372,6 +469,14 @@ def test_bad_structured_arrays(column, value, message):
     rows[column][1] = value
     with pytest.raises(ValueError, match=message):
         SymmetryFunctions.from_functions(rows)
+
+
+@pytest.mark.parametrize("text", ["0.1", "", None])
+def test_numbers_are_numbers(text):
+    with pytest.raises(TypeError):
+        G2("H", "H", text, 0.0, 4.0)
+    with pytest.raises(TypeError):
+        C2("H", "H", 1.0, text)
 
 
 def test_the_default_cutoff_is_smooth():

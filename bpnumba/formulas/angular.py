@@ -1,4 +1,9 @@
-"""The angle between two neighbors, and the angular factor (1 + lam cos)^zeta.
+"""The angle between two neighbors, and the angular factor of a symmetry function.
+
+    a(theta) = 2^(1-zeta) (1 + lam cos theta)^zeta          Behler 2011, eqs. 9, 10
+    a(theta) = f(|theta - middle| / halfwidth)              compact, Bircher 2021
+
+Slopes are in x = cos theta.
 
 >>> cosine(0.5, 0.5, 1.0, 1.0, 1.0)[0]
 0.0
@@ -6,7 +11,8 @@
 (2.25, 3.0)
 """
 
-from .numbers import formula, where
+from .cutoff import window
+from .numbers import acos, formula, rsqrt, where
 
 
 @formula
@@ -39,3 +45,29 @@ def angular(x, lam, zeta):
     whole = int(zeta)
     below = power(bracket, whole - 1) if whole == zeta else bracket ** (zeta - 1.0)
     return below * bracket, zeta * lam * below
+
+
+@formula
+def angle(x):
+    """theta and dtheta/dx from x = cos theta; the slope at 0 and 180 degrees, where there is none, is given as 0."""
+    square = (1.0 - x) * (1.0 + x)
+    bent = square > 0.0
+    return acos(x), where(bent, -rsqrt(where(bent, square, 1.0)), 0.0)
+
+
+@formula
+def angular_window(theta, theta_x, number, middle, right):
+    """The compact angular factor and its slope in x, from `angle`; its support are angles up to right from the middle.
+
+    At 0 and 180 degrees the factor is continuous: that of a window which ends there is 0, that of a window with its
+    middle there is 1.
+    """
+    value, slope = window(number, theta, middle, right, True)
+    return value, slope * theta_x
+
+
+@formula
+def compact_angular(x, number, middle, right):
+    """`angular_window` from the cosine."""
+    theta, theta_x = angle(x)
+    return angular_window(theta, theta_x, number, middle, right)

@@ -1,22 +1,29 @@
 """Cutoff functions fc(r): one at short range, zero with zero slope at the cutoff radius rc.
 
-Each returns fc and dfc/dr for 0 <= r < rc; `pair_cutoff` makes value and slope exactly zero at and beyond rc.  A new
-cutoff function is one formula and one entry of `CUTOFFS`.
+Each returns fc and dfc/dr for 0 <= r < rc.  A new cutoff function is one formula and one entry of `CUTOFFS`.
 
-=============  ======================================  ==============================  ===========================
-name           fc(x), x = r/rc                         continuous derivatives at rc    source
-=============  ======================================  ==============================  ===========================
-``cosine``     [cos(pi x) + 1] / 2                     1                               Behler 2011, eq. 4
-``tanh``       tanh^3(1 - x)                           2                               Behler 2011, eq. 5
-``exp``        exp[1 - 1/(1 - x^2)]                    all                             Singraber 2019, type 4
-``poly1``      (2x - 3) x^2 + 1                        1                               Singraber 2019, type 5
-``poly2``      ((15 - 6x) x - 10) x^3 + 1              2                               Singraber 2019, type 6
-``poly3``      (x (x (20x - 70) + 84) - 35) x^4 + 1    3                               Singraber 2019, type 7
-``poly4``      (x (x ((315 - 70x) x - 540) + 420)      4                               Singraber 2019, type 8
-               - 126) x^5 + 1
-=============  ======================================  ==============================  ===========================
+====================  ======================================  ============================  =======================
+name                  fc(x), x = r/rc                         continuous derivatives at rc  source
+====================  ======================================  ============================  =======================
+``cosine``            [cos(pi x) + 1] / 2                     1                             Behler 2011, eq. 4
+``tanh``              tanh^3(1 - x)                           2                             Behler 2011, eq. 5
+``tanh_normalized``   tanh^3(1 - x) / tanh^3(1)               2                             Singraber 2019, type 3
+``exp``               exp[1 - 1/(1 - x^2)]                    all                           Singraber 2019, type 4
+``poly1``             (2x - 3) x^2 + 1                        1                             Singraber 2019, type 5
+``poly2``             ((15 - 6x) x - 10) x^3 + 1              2                             Singraber 2019, type 6
+``poly3``             (x (x (20x - 70) + 84) - 35) x^4 + 1    3                             Singraber 2019, type 7
+``poly4``             (x (x ((315 - 70x) x - 540) + 420)      4                             Singraber 2019, type 8
+                      - 126) x^5 + 1
+``poly1a``...``4a``   poly1...4 at (2 - x) x                  3, 5, 7, 9                    Bircher 2021
+``hard``              1                                       none: the energy jumps        Singraber 2019, type 0
+====================  ======================================  ============================  =======================
 
-J. Behler, J. Chem. Phys. 134, 074106 (2011); A. Singraber et al., J. Chem. Theory Comput. 15, 1827 (2019).
+`window` puts such a function to use.  As the cutoff of a pair it is 1 up to an inner radius and falls to 0 from there
+to rc.  Mirrored, it is the bump with compact support of Bircher's symmetry functions: 1 in the middle, 0 at and beyond
+both ends.  Value and slope are exactly zero outside.
+
+J. Behler, J. Chem. Phys. 134, 074106 (2011); A. Singraber et al., J. Chem. Theory Comput. 15, 1827 (2019);
+M. P. Bircher, A. Singraber and C. Dellago, Mach. Learn.: Sci. Technol. 2, 035026 (2021).
 
 >>> value, slope = cosine(3.0, 6.0)
 >>> round(value, 12), round(slope, 6)
@@ -26,6 +33,8 @@ J. Behler, J. Chem. Phys. 134, 074106 (2011); A. Singraber et al., J. Chem. Theo
 import math
 
 from .numbers import cos, exp, formula, sin, tanh, where
+
+AT_ZERO = math.tanh(1.0) ** 3  # of the function ``tanh``
 
 
 @formula
@@ -39,6 +48,12 @@ def tanh_cubed(r, rc):
     t = tanh(1.0 - r / rc)
     square = t * t
     return square * t, (square - 1.0) * square * (3.0 / rc)
+
+
+@formula
+def tanh_normalized(r, rc):
+    value, slope = tanh_cubed(r, rc)
+    return value / AT_ZERO, slope / AT_ZERO
 
 
 @formula
@@ -82,6 +97,23 @@ def poly4(r, rc):
     )
 
 
+@formula
+def hard(r, rc):
+    return 1.0 + 0.0 * r, 0.0 * r
+
+
+def asymmetric(core):
+    """The formula core((2 - x) x), which falls faster near the middle and slower near the end."""
+
+    @formula
+    def steeper(r, rc):
+        x = r / rc
+        value, slope = core((2.0 - x) * r, rc)
+        return value, 2.0 * (1.0 - x) * slope
+
+    return steeper
+
+
 CUTOFFS = {
     "cosine": cosine,
     "tanh": tanh_cubed,
@@ -90,6 +122,12 @@ CUTOFFS = {
     "poly2": poly2,
     "poly3": poly3,
     "poly4": poly4,
+    "tanh_normalized": tanh_normalized,
+    "hard": hard,
+    "poly1a": asymmetric(poly1),
+    "poly2a": asymmetric(poly2),
+    "poly3a": asymmetric(poly3),
+    "poly4a": asymmetric(poly4),
 }
 
 
@@ -113,8 +151,23 @@ cutoff = choice(tuple(CUTOFFS.values()))
 
 
 @formula
-def pair_cutoff(number, u, inverse, rc):
-    """fc and dfc/du of a pair with u = r^2/2 and inverse = 1/r, exactly zero at and beyond rc."""
-    inside = 2.0 * u < rc * rc
-    value, slope = cutoff(number, 2.0 * u * inverse, rc)
-    return where(inside, value, 0.0), where(inside, slope * inverse, 0.0)
+def window(number, x, inner, outer, mirrored):
+    """A cutoff function (`number` in CUTOFFS) of x >= 0 as a window, and its slope in x.
+
+    The function runs from `inner`, where it is 1, to `outer`, where it is 0.  Below `inner` it stays 1, or, mirrored,
+    falls to 0 in the same way.
+    """
+    width, away = outer - inner, x - inner
+    side = where(away > 0.0, 1.0, where(mirrored, -1.0, 0.0))
+    away = side * away
+    inside = away < width
+    value, slope = cutoff(number, away, width)
+    return where(inside, value, 0.0), where(inside, side * slope, 0.0)
+
+
+@formula
+def pair_window(u, inverse, number, inner, outer, mirrored):
+    """`window` of a pair's distance with its slope in u = r^2/2, from inverse = 1/r; exactly zero from outer on."""
+    x = where(2.0 * u < outer * outer, 2.0 * u * inverse, outer)  # rounding may take r to just below outer
+    value, slope = window(number, x, inner, outer, mirrored)
+    return value, slope * inverse

@@ -12,7 +12,7 @@ import math
 from numba.extending import overload
 from numba.extending import register_jitable as formula
 
-__all__ = ["cos", "exp", "formula", "rsqrt", "sin", "tanh", "where"]
+__all__ = ["acos", "cos", "exp", "formula", "rsqrt", "sin", "tanh", "where"]
 
 
 def exp(x):
@@ -31,6 +31,10 @@ def cos(x):
     return math.cos(x) if isinstance(x, (int, float)) else x.cos()
 
 
+def acos(x):
+    return math.acos(x) if isinstance(x, (int, float)) else x.acos()
+
+
 def rsqrt(x):
     """1 / sqrt(x)"""
     return 1.0 / math.sqrt(x) if isinstance(x, (int, float)) else x.rsqrt()
@@ -46,5 +50,6 @@ overload(exp)(lambda x: lambda x: math.exp(x))
 overload(tanh)(lambda x: lambda x: (1.0 - math.exp(-2.0 * x)) / (1.0 + math.exp(-2.0 * x)))
 overload(sin)(lambda x: lambda x: math.sin(x))
 overload(cos)(lambda x: lambda x: math.cos(x))
+overload(acos)(lambda x: lambda x: math.acos(x))
 overload(rsqrt)(lambda x: lambda x: 1.0 / math.sqrt(x))
 overload(where)(lambda condition, x, y: lambda condition, x, y: x if condition else y)

@@ -7,12 +7,12 @@ slopes by the chain rule, which checks them and lets a kernel for another kind o
 description.
 
 >>> u = Node(0.5 * 3.0**2)
->>> phi = apply(pair_factor, u, 0.1, 0.0, 6.0, 0)
+>>> phi = apply(pair_factor, u, 0.1, 0.0, 0, 0.0, 6.0, False)
 >>> [round(bar, 6) for bar in pullback([(phi, 1.0)], [u])]
 [-0.076137]
 """
 
-from .angular import angular, cosine
+from .angular import cosine
 from .numbers import rsqrt
 from .radial import pair_factor
 
@@ -47,22 +47,24 @@ def apply(formula, x, *parameters):
     return Node(value, (x, slope))
 
 
-def triplet(u_j, u_k, u_c, function, factor):
+def triplet(u_j, u_k, u_c, angular, narrow, factor):
     """One term of an angular symmetry function, from the three nodes u = r^2/2 of its pairs.
 
     Parameters
     ----------
     u_j, u_k, u_c : Node
         u of the pairs ij, ik and jk.
-    function : tuple
-        (lam, zeta, narrow): with narrow the factor of the pair jk is included (G4), else not (G5).
+    angular : tuple
+        (norm, formula, parameters...) of the angular factor: (2^(1-zeta), `angular`, lam, zeta), or for a compact
+        function (1, `compact_angular`, number, middle, right).
+    narrow : bool
+        Whether the factor of the pair jk is included (G4) or not (G5).
     factor : tuple
-        (eta, rs, rc, number of the cutoff function).
+        Parameters of `pair_factor`.
     """
-    lam, zeta, narrow = function
+    norm, formula, *parameters = angular
     x, *slopes = cosine(u_j.value, u_k.value, u_c.value, rsqrt(2.0 * u_j.value), rsqrt(2.0 * u_k.value))
-    angle = apply(angular, Node(x, *zip((u_j, u_k, u_c), slopes)), lam, zeta)
-    term = 2.0 ** (1.0 - zeta) * angle
+    term = norm * apply(formula, Node(x, *zip((u_j, u_k, u_c), slopes)), *parameters)
     for u in (u_j, u_k, u_c) if narrow else (u_j, u_k):
         term = term * apply(pair_factor, u, *factor)
     return term

@@ -16,13 +16,15 @@ Notes
 -----
 The header (see `bpnumba.io.archive` for its frame: format, version, checksum) holds ::
 
-    {"version": 1, "units": "eV, Angstrom", "species": [...],
+    {"version": 2, "units": "eV, Angstrom", "species": [...],
      "columns": ["kind", "center", "first", ...], "functions": [["G2", "Si", "Si", null, 0.5, ...], ...],
      "networks": {symbol: {"sizes": [...], "activations": [...]}}, "reference_energies": {symbol: E0},
+     "energy_unit": eV per unit of the networks' output,
      "info": {"versions": {...}, what training has to say}}
 
 and the arrays are, per element, ``Si_weights`` (layer after layer, W row by row, then b) and ``Si_shift``,
-``Si_factor``, ``Si_minimum``, ``Si_maximum`` of its scaling.
+``Si_factor``, ``Si_minimum``, ``Si_maximum`` of its scaling.  Version 1 had neither the last four columns nor the
+energy unit; it is read as well.
 """
 
 import platform
@@ -32,8 +34,9 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from bpnumba import __version__
-from bpnumba.functions import G2, G4, G5
+from bpnumba.functions import checked_row, parameters_of
 from bpnumba.io import archive
+from bpnumba.kernels.table import FUNCTION
 from bpnumba.network import Network, n_weights
 from bpnumba.potential import Potential
 from bpnumba.scaling import Scaling
@@ -42,11 +45,12 @@ from bpnumba.symmetry import SymmetryFunctions
 __all__ = ["load", "save"]
 
 KIND = "bpnumba model"
-VERSION = 1
+VERSION = 2
 UNITS = "eV, Angstrom"
-COLUMNS = ("kind", "center", "first", "second", "eta", "rs", "lam", "zeta", "rc", "cutoff")
+COLUMNS = FUNCTION.names
 ENTRIES = {"version": int, "units": str, "species": list, "columns": list, "functions": list, "networks": dict,
-           "reference_energies": dict, "info": dict}  # fmt: skip
+           "reference_energies": dict, "energy_unit": float, "info": dict}  # fmt: skip
+NEW = COLUMNS[10:]  # columns that version 1 did not have
 PACKAGES = ("numpy", "numba", "scipy", "ase")
 LARGEST_CUTOFF = 100.0  # Angstrom; ten times what is in use
 
@@ -85,6 +89,7 @@ def save(potential, path):
         "networks": {symbol: {"sizes": network.sizes, "activations": network.activations}
                      for symbol, network in zip(potential.species, potential.networks, strict=True)},
         "reference_energies": {symbol: float(potential.reference_energies[symbol]) for symbol in potential.species},
+        "energy_unit": float(potential.energy_unit),
         "info": {"versions": versions(), **potential.info},
     }  # fmt: skip
     archive.write(path, KIND, header, arrays)
@@ -127,8 +132,10 @@ def versions():
 
 def _build(header, arrays):
     """The potential of a header and arrays that are complete, but may not fit together."""
-    if type(header.get("version")) is not int or header["version"] != VERSION:
-        raise ValueError(f"is a model of version {header.get('version')}; this bpnumba reads version {VERSION}")
+    if type(header.get("version")) is not int or not 1 <= header["version"] <= VERSION:
+        raise ValueError(f"is a model of version {header.get('version')}; this bpnumba reads versions 1 to {VERSION}")
+    if header["version"] == 1:
+        header = _of_version_1(header)
     if set(header) != set(ENTRIES) or not all(isinstance(header[name], kind) for name, kind in ENTRIES.items()):
         raise ValueError(f"its header must have exactly the entries {', '.join(ENTRIES)}")
     if header["units"] != UNITS:
@@ -154,7 +161,8 @@ def _build(header, arrays):
             raise ValueError(f"array '{symbol}_minimum' is larger than '{symbol}_maximum'")
     networks = tuple(_network(symbol, header["networks"][symbol], _vector(arrays, f"{symbol}_weights"))
                      for symbol in species)  # fmt: skip
-    return Potential(functions, scalings, networks, header["reference_energies"], header["info"])
+    energies = header["reference_energies"]
+    return Potential(functions, scalings, networks, energies, header["info"], header["energy_unit"])
 
 
 def _readable(row):
@@ -164,18 +172,25 @@ def _readable(row):
     return list(values.values())
 
 
+def _of_version_1(header):
+    """A header of version 1 in the form of version 2."""
+    if "energy_unit" in header or header.get("columns") != list(COLUMNS[: -len(NEW)]):
+        raise ValueError(f"the columns of its symmetry functions are {header.get('columns')}, not those of version 1")
+    functions = [[*row, *(0.0 for _ in NEW)] for row in header["functions"]]
+    return header | {"version": VERSION, "columns": list(COLUMNS), "functions": functions, "energy_unit": 1.0}
+
+
 def _row(row):
-    """One row of FUNCTION from a JSON row, with the checks of `G2`, `G4` and `G5`."""
-    kind, center, first, second, eta, rs, lam, zeta, rc, cutoff = row
+    """One row of FUNCTION from a JSON row, checked."""
+    values = dict(zip(COLUMNS, row, strict=True))
     if any(isinstance(value, bool) for value in row):
         raise ValueError(f"has a symmetry function with true or false in place of a number: {row}")
-    if rc > LARGEST_CUTOFF:
-        raise ValueError(f"has a symmetry function with a cutoff of {rc} Angstrom, beyond {LARGEST_CUTOFF:g}: {row}")
-    if kind == "G2" and second is None:
-        return G2(center, first, eta, rs, rc, cutoff)
-    if kind in ("G4", "G5") and second is not None:
-        return {"G4": G4, "G5": G5}[kind](center, first, second, eta, zeta, lam, rc, rs, cutoff)
-    raise ValueError(f"has a symmetry function of unknown kind: {row}")
+    if values["rc"] > LARGEST_CUTOFF:
+        raise ValueError(
+            f"has a symmetry function with a cutoff of {values['rc']} Angstrom, beyond {LARGEST_CUTOFF:g}: {row}"
+        )
+    elements = (values[name] for name in ("center", "first", "second"))
+    return checked_row(values["kind"], *elements, values["rc"], values["cutoff"], **parameters_of(values))
 
 
 def _network(symbol, entry, weights):

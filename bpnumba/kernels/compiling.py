@@ -57,3 +57,8 @@ def compiled(**options):
         return kernel
 
     return compile_later
+
+
+def contraction(function):
+    """Decorator of kernels that are mostly sums, which may be taken in any order: only then are whole vectors used."""
+    return compiled(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(function)

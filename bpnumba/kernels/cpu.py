@@ -15,8 +15,8 @@ the pair list, `element_a` (element index of every atom, ghosts included), `offs
 
 The neighbors of a center are sorted by element, so that whatever depends on elements stays outside the inner loops.
 Pair factors are computed once per pair.  Each neighbor j then meets its *partners*, the neighbors k that come before it
-and are near enough; a couple costs one cutoff function, one exponential per distinct factor, and multiplications.  A
-center writes only to what it owns: its row of G, its pairs.
+and are near enough; a couple costs one window and one exponential per distinct pair factor, each distinct angular
+factor once, and multiplications.  A center writes only to what it owns: its row of G, its pairs.
 
 Suffixes within one center: ``_j`` its neighbors, ``_q`` the partners of one neighbor.  ``x`` is the cosine, ``u`` is
 r^2/2, ``_u`` and ``_x`` are slopes in them; the pair jk opposite to the center carries ``c``.
@@ -24,17 +24,16 @@ r^2/2, ``_u`` and ``_x`` are slopes in them; the pair jk opposite to the center 
 
 import numpy as np
 
-from bpnumba.formulas.angular import angular
-from bpnumba.kernels.compiling import compiled
-from bpnumba.kernels.neighborhood import company, enter, neighborhood, opposite, partners
+from bpnumba.kernels.compiling import contraction
+from bpnumba.kernels.neighborhood import angles, company, enter, neighborhood, opposite, partners
 
 
-@compiled(error_model="numpy")
+@contraction
 def describe(first_a, j_p, r_pc, element_a, offset_a, table, G):
     """Symmetry functions of every center, into the flat array G."""
-    room, row = neighborhood(first_a, table), company(first_a)
+    room, row = neighborhood(first_a, table), company(first_a, table)
     pair, r, u_j, inverse_j, phi, phi_u, begin = room
-    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u = row
+    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u, a_q, a_x = row
     factors, groups, members = table.factors, table.groups, table.members
     w_q = np.empty(len(u_j))
     for center in range(len(first_a) - 1):
@@ -45,30 +44,35 @@ def describe(first_a, j_p, r_pc, element_a, offset_a, table, G):
         for e in range(len(begin) - 1):
             for f in range(table.first_factor[c, e], table.last_factor[c, e]):
                 if factors[f].column >= 0:
-                    g[factors[f].column] = phi[f - table.first_factor[c, e], begin[e] : begin[e + 1]].sum()
+                    total = phi[f - table.first_factor[c, e], begin[e] : begin[e + 1]].sum()
+                    g[factors[f].column] += factors[f].weight * total
             for d in range(e + 1):
                 first, last = table.first_group[c, e, d], table.last_group[c, e, d]
                 for j in range(begin[e], begin[e + 1] if first < last else begin[e]):
                     n = partners(j, begin[d], min(j, begin[d + 1]), table.reach2[c, e, d], room, row)
+                    angles(table.first_angle[c, e, d], table.last_angle[c, e, d], n, table, row)
                     for i in range(first, last):
                         group = groups[i]
                         opposite(group, n, table, row)
+                        if phi[group.factor_j, j] == 0.0:  # j is outside of the window
+                            continue
                         phi_j, phi_k = phi[group.factor_j, j], phi[group.factor_k]
                         for q in range(n):
                             w_q[q] = phi_j * phi_k[k_q[q]] * phi_c[q]
                         for m in range(group.begin, group.end):
                             member, total = members[m], 0.0
+                            a_m = a_q[member.angle]
                             for q in range(n):
-                                total += angular(x_q[q], member.lam, member.zeta)[0] * w_q[q]
+                                total += a_m[q] * w_q[q]
                             g[member.column] += member.norm * total
 
 
-@compiled(error_model="numpy")
+@contraction
 def pullback(first_a, j_p, r_pc, element_a, offset_a, table, dE_dG, dE_dr):
     """dE/dr_p = sum_s dE/dG_s dG_s/dr_p of every pair, from the flat array dE_dG."""
-    room, row = neighborhood(first_a, table), company(first_a)
+    room, row = neighborhood(first_a, table), company(first_a, table)
     pair, r, u_j, inverse_j, phi, phi_u, begin = room
-    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u = row
+    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u, a_q, a_x = row
     factors, groups, members = table.factors, table.groups, table.members
     value, slope = np.empty(len(u_j)), np.empty(len(u_j))
     g_x, g_j, g_k, g_c = np.empty(len(u_j)), np.empty(len(u_j)), np.empty(len(u_j)), np.empty(len(u_j))
@@ -83,7 +87,7 @@ def pullback(first_a, j_p, r_pc, element_a, offset_a, table, dE_dG, dE_dr):
                 dE_du = 0.0
                 for f in range(first, table.last_factor[c, e]):
                     if factors[f].column >= 0:
-                        dE_du += g[factors[f].column] * phi_u[f - first, j]
+                        dE_du += factors[f].weight * g[factors[f].column] * phi_u[f - first, j]
                 for a in range(3):
                     dE_dr_j[a, j] = dE_du * r[a, j]
         for e in range(len(begin) - 1):
@@ -91,18 +95,21 @@ def pullback(first_a, j_p, r_pc, element_a, offset_a, table, dE_dG, dE_dr):
                 first, last = table.first_group[c, e, d], table.last_group[c, e, d]
                 for j in range(begin[e], begin[e + 1] if first < last else begin[e]):
                     n = partners(j, begin[d], min(j, begin[d + 1]), table.reach2[c, e, d], room, row)
+                    angles(table.first_angle[c, e, d], table.last_angle[c, e, d], n, table, row)
                     g_x[:n], g_j[:n], g_k[:n], g_c[:n] = 0.0, 0.0, 0.0, 0.0
                     for i in range(first, last):
                         group = groups[i]
                         opposite(group, n, table, row)
+                        if phi[group.factor_j, j] == 0.0:  # j is outside of the window
+                            continue
                         value[:n], slope[:n] = 0.0, 0.0
                         for m in range(group.begin, group.end):
                             member = members[m]
                             weight = g[member.column] * member.norm
+                            a_m, a_m_x = a_q[member.angle], a_x[member.angle]
                             for q in range(n):
-                                power, power_x = angular(x_q[q], member.lam, member.zeta)
-                                value[q] += weight * power
-                                slope[q] += weight * power_x
+                                value[q] += weight * a_m[q]
+                                slope[q] += weight * a_m_x[q]
                         phi_j, phi_k = phi[group.factor_j, j], phi[group.factor_k]
                         phi_j_u, phi_k_u = phi_u[group.factor_j, j], phi_u[group.factor_k]
                         for q in range(n):
@@ -122,12 +129,12 @@ def pullback(first_a, j_p, r_pc, element_a, offset_a, table, dE_dG, dE_dr):
                 dE_dr[pair[j], a] = dE_dr_j[a, j]
 
 
-@compiled(error_model="numpy")
+@contraction
 def pushforward(first_a, j_p, r_pc, element_a, offset_a, table, r_dot_pc, G_dot):
     """Tangents of the symmetry functions of every center, dG_s/dr_p . r_dot_p, into the flat array G_dot."""
-    room, row = neighborhood(first_a, table), company(first_a)
+    room, row = neighborhood(first_a, table), company(first_a, table)
     pair, r, u_j, inverse_j, phi, phi_u, begin = room
-    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u = row
+    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u, a_q, a_x = row
     factors, groups, members = table.factors, table.groups, table.members
     u_dot_j, u_dot_q, x_dot_q = np.empty(len(u_j)), np.empty(len(u_j)), np.empty(len(u_j))
     wx_dot_q, w_dot_q, r_dot = np.empty(len(u_j)), np.empty(len(u_j)), np.empty((3, len(u_j)))
@@ -146,11 +153,12 @@ def pushforward(first_a, j_p, r_pc, element_a, offset_a, table, r_dot_pc, G_dot)
             for f in range(first, table.last_factor[c, e]):
                 if factors[f].column >= 0:
                     for j in range(begin[e], begin[e + 1]):
-                        g_dot[factors[f].column] += phi_u[f - first, j] * u_dot_j[j]
+                        g_dot[factors[f].column] += factors[f].weight * phi_u[f - first, j] * u_dot_j[j]
             for d in range(e + 1):
                 first, last = table.first_group[c, e, d], table.last_group[c, e, d]
                 for j in range(begin[e], begin[e + 1] if first < last else begin[e]):
                     n = partners(j, begin[d], min(j, begin[d + 1]), table.reach2[c, e, d], room, row)
+                    angles(table.first_angle[c, e, d], table.last_angle[c, e, d], n, table, row)
                     for q in range(n):
                         k, u_dot_q[q] = k_q[q], 0.0
                         for a in range(3):
@@ -159,6 +167,8 @@ def pushforward(first_a, j_p, r_pc, element_a, offset_a, table, r_dot_pc, G_dot)
                     for i in range(first, last):
                         group = groups[i]
                         opposite(group, n, table, row)
+                        if phi[group.factor_j, j] == 0.0:  # j is outside of the window
+                            continue
                         phi_j, phi_k = phi[group.factor_j, j], phi[group.factor_k]
                         phi_j_u, phi_k_u = phi_u[group.factor_j, j], phi_u[group.factor_k]
                         for q in range(n):
@@ -171,21 +181,21 @@ def pushforward(first_a, j_p, r_pc, element_a, offset_a, table, r_dot_pc, G_dot)
                             )
                         for m in range(group.begin, group.end):
                             member, total = members[m], 0.0
+                            a_m, a_m_x = a_q[member.angle], a_x[member.angle]
                             for q in range(n):
-                                power, power_x = angular(x_q[q], member.lam, member.zeta)
-                                total += power_x * wx_dot_q[q] + power * w_dot_q[q]
+                                total += a_m_x[q] * wx_dot_q[q] + a_m[q] * w_dot_q[q]
                             g_dot[member.column] += member.norm * total
 
 
-@compiled(error_model="numpy")
+@contraction
 def jacobian(first_a, j_p, r_pc, element_a, offset_a, table, first_p, J):
     """dG_s/dr_p of every pair for the functions related to its neighbor's element, into the flat array J.
 
     The block of pair p begins at ``first_p[p]`` and has the shape (3, n_related[c, e]); e is the neighbor's element.
     """
-    room, row = neighborhood(first_a, table), company(first_a)
+    room, row = neighborhood(first_a, table), company(first_a, table)
     pair, r, u_j, inverse_j, phi, phi_u, begin = room
-    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u = row
+    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u, a_q, a_x = row
     factors, groups, members, n_related = table.factors, table.groups, table.members, table.n_related
     dG_dr = np.empty((len(u_j), 3, max(1, n_related.max())))
     for center in range(len(first_a) - 1):
@@ -198,15 +208,18 @@ def jacobian(first_a, j_p, r_pc, element_a, offset_a, table, first_p, J):
                 if factors[f].column >= 0:
                     for j in range(begin[e], begin[e + 1]):
                         for a in range(3):
-                            dG_dr[j, a, factors[f].related] = phi_u[f - first, j] * r[a, j]
+                            dG_dr[j, a, factors[f].related] = factors[f].weight * phi_u[f - first, j] * r[a, j]
         for e in range(len(begin) - 1):
             for d in range(e + 1):
                 first, last = table.first_group[c, e, d], table.last_group[c, e, d]
                 for j in range(begin[e], begin[e + 1] if first < last else begin[e]):
                     n = partners(j, begin[d], min(j, begin[d + 1]), table.reach2[c, e, d], room, row)
+                    angles(table.first_angle[c, e, d], table.last_angle[c, e, d], n, table, row)
                     for i in range(first, last):
                         group = groups[i]
                         opposite(group, n, table, row)
+                        if phi[group.factor_j, j] == 0.0:  # j is outside of the window
+                            continue
                         phi_j, phi_j_u = phi[group.factor_j, j], phi_u[group.factor_j, j]
                         for q in range(n):
                             k = k_q[q]
@@ -216,10 +229,10 @@ def jacobian(first_a, j_p, r_pc, element_a, offset_a, table, first_p, J):
                             w_c = phi_j * phi_k * phi_c_u[q]
                             for m in range(group.begin, group.end):
                                 member = members[m]
-                                power, power_x = angular(x_q[q], member.lam, member.zeta)
-                                power, power_x = member.norm * power, member.norm * power_x * w
-                                g_j, g_k = power_x * x_j[q] + power * w_j, power_x * x_k[q] + power * w_k
-                                g_c = power_x * x_c[q] + power * w_c
+                                value = member.norm * a_q[member.angle, q]
+                                slope = member.norm * a_x[member.angle, q] * w
+                                g_j, g_k = slope * x_j[q] + value * w_j, slope * x_k[q] + value * w_k
+                                g_c = slope * x_c[q] + value * w_c
                                 for a in range(3):
                                     edge = g_c * (r[a, k] - r[a, j])
                                     dG_dr[j, a, member.related_j] += g_j * r[a, j] - edge

@@ -1,7 +1,7 @@
 """One center and its neighbors, as the kernels of `cpu.py` walk through them; inlined there.
 
-`neighborhood` and `company` make room once per call, `enter` fills it for a center, `partners` for one of its neighbors
-and `opposite` for one group of angular functions.  Suffixes as in `cpu.py`.
+`neighborhood` and `company` make room once per call, `enter` fills it for a center, `partners` and `angles` for one of
+its neighbors and `opposite` for one group of angular functions.  Suffixes as in `cpu.py`.
 """
 
 import math
@@ -9,8 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
-from bpnumba.formulas.angular import cosine
-from bpnumba.formulas.cutoff import pair_cutoff
+from bpnumba.formulas.angular import angle, angular, angular_window, cosine
+from bpnumba.formulas.cutoff import pair_window
 from bpnumba.formulas.radial import cut_gaussian
 
 inlined = njit(forceinline=True, error_model="numpy")  # a call would copy the descriptors of all arrays
@@ -63,14 +63,17 @@ def enter(center, first_a, j_p, r_pc, element_a, table, room):
             for f in range(first, last):
                 factor = factors[f]
                 if factor.fresh:
-                    fc, fc_u = pair_cutoff(factor.cutoff, u, inverse, factor.rc)
-                phi[f - first, j], phi_u[f - first, j] = cut_gaussian(u, inverse, factor.eta, factor.rs, fc, fc_u)
+                    fc, fc_u = pair_window(u, inverse, factor.cutoff, factor.inner, factor.rc, factor.mirrored)
+                if factor.eta > 0.0:
+                    phi[f - first, j], phi_u[f - first, j] = cut_gaussian(u, inverse, factor.eta, factor.rs, fc, fc_u)
+                else:
+                    phi[f - first, j], phi_u[f - first, j] = fc, fc_u
 
 
 @inlined
-def company(first_a):
+def company(first_a, table):
     """Room for the partners of one neighbor."""
-    n = largest(first_a)
+    n, widest = largest(first_a), max(1, (table.last_angle - table.first_angle).max())
     return (
         np.empty(n, np.int64),  # k
         np.empty(n),  # u of the pair jk
@@ -83,6 +86,8 @@ def company(first_a):
         np.empty(n),  # dfc/du
         np.empty(n),  # phi of the pair jk, 1 for a wide group
         np.empty(n),  # dphi/du
+        np.empty((widest, n)),  # every angular factor
+        np.empty((widest, n)),  # its slope in x
     )
 
 
@@ -90,7 +95,7 @@ def company(first_a):
 def partners(j, first, last, reach2, room, row):
     """Find the partners of neighbor j among the neighbors first:last, with their cosines; returns how many they are."""
     pair, r, u_j, inverse_j, phi, phi_u, begin = room
-    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u = row
+    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u, a_q, a_x = row
     n = 0
     for k in range(first, last):
         x, y, z = r[0, k] - r[0, j], r[1, k] - r[1, j], r[2, k] - r[2, j]
@@ -105,15 +110,40 @@ def partners(j, first, last, reach2, room, row):
 
 
 @inlined
+def angles(first, last, n, table, row):
+    """Angular factors of the partners, angles[first:last] of the table."""
+    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u, a_q, a_x = row
+    compact = False
+    for i in range(first, last):
+        shape, at = table.angles[i], i - first
+        lam, zeta, number, middle, right = shape.lam, shape.zeta, shape.cutoff, shape.middle, shape.right
+        if not shape.compact:
+            for q in range(n):
+                a_q[at, q], a_x[at, q] = angular(x_q[q], lam, zeta)
+            continue
+        if not compact:
+            for q in range(n):
+                fc[q], fc_u[q] = angle(x_q[q])  # their room is free until `opposite`
+            compact = True
+        for q in range(n):
+            a_q[at, q], a_x[at, q] = angular_window(fc[q], fc_u[q], number, middle, right)
+
+
+@inlined
 def opposite(group, n, table, row):
     """Pair factors of the pairs jk: phi(r_jk) for a narrow group (G4), 1 for a wide one (G5)."""
-    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u = row
+    k_q, u_q, inverse_q, x_q, x_j, x_k, x_c, fc, fc_u, phi_c, phi_c_u, a_q, a_x = row
     factor = table.factors[group.factor]
+    # outside of the loops: in a loop that writes, what is read from a table is read each time
+    number, inner, rc, mirrored = factor.cutoff, factor.inner, factor.rc, factor.mirrored
+    eta, rs = factor.eta, factor.rs
     if group.fresh:
         for q in range(n):
-            fc[q], fc_u[q] = pair_cutoff(factor.cutoff, u_q[q], inverse_q[q], factor.rc)
-    if group.narrow:
+            fc[q], fc_u[q] = pair_window(u_q[q], inverse_q[q], number, inner, rc, mirrored)
+    if group.narrow and eta > 0.0:
         for q in range(n):
-            phi_c[q], phi_c_u[q] = cut_gaussian(u_q[q], inverse_q[q], factor.eta, factor.rs, fc[q], fc_u[q])
+            phi_c[q], phi_c_u[q] = cut_gaussian(u_q[q], inverse_q[q], eta, rs, fc[q], fc_u[q])
+    elif group.narrow:
+        phi_c[:n], phi_c_u[:n] = fc[:n], fc_u[:n]
     else:
         phi_c[:n], phi_c_u[:n] = 1.0, 0.0

@@ -6,10 +6,7 @@
 
 import numpy as np
 
-from bpnumba.kernels.compiling import compiled
-
-contraction = compiled(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-"""Sums in any order: rows of J are contracted with whole vectors."""
+from bpnumba.kernels.compiling import contraction
 
 
 @contraction

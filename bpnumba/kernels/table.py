@@ -5,7 +5,7 @@ the same information turned around: for a neighbor of a given element, which dis
 which groups of angular functions that share their pair factors.  `arrange` does that once per set.
 
 >>> import numpy as np
->>> rows = np.array([("G2", 14, 14, 0, 0.1, 0.0, 0.0, 0.0, 6.0, "cosine")], dtype=FUNCTION)
+>>> rows = np.array([make_row("G2", 14, 14, 0, 6.0, "cosine", eta=0.1)], dtype=FUNCTION)
 >>> arrange(rows, [14]).factors["eta"]
 array([0.1])
 """
@@ -18,30 +18,59 @@ from bpnumba.formulas.cutoff import CUTOFFS
 
 FUNCTION = np.dtype(
     [
-        ("kind", "U2"),  # G2 (radial), G4 (angular, narrow), G5 (angular, wide)
+        ("kind", "U3"),  # [W]{G,C}{2,4,5}, see KINDS
         ("center", np.int64),
         ("first", np.int64),
-        ("second", np.int64),  # atomic numbers; second is 0 for radial ones
+        ("second", np.int64),  # atomic numbers; second is 0 for radial functions, both for weighted ones
         ("eta", np.float64),
         ("rs", np.float64),
         ("lam", np.float64),
         ("zeta", np.float64),
         ("rc", np.float64),
-        ("cutoff", "U6"),
+        ("cutoff", "U15"),  # of CUTOFFS: the cutoff function, or the shape of a compact function
+        ("alpha", np.float64),  # inner radius of the cutoff function, as a part of rc
+        ("rl", np.float64),
+        ("left", np.float64),
+        ("right", np.float64),  # support of a compact function: rl to rc, left to right in degrees
     ]
 )
+
+KINDS = tuple(f"{weight}{shape}{number}" for weight in ("", "W") for shape in "GC" for number in "245")
+"""G: Behler's functions; C: compact ones.  2: radial; 4: angular, narrow; 5: angular, wide.  W: of all neighbors,
+weighted by their atomic numbers."""
+
+
+def make_row(kind, center, first, second, rc, cutoff, **parameters):
+    """One row of FUNCTION from its columns by name; those that the kind does not have are 0."""
+    given = {"kind": kind, "center": center, "first": first, "second": second, "rc": rc, "cutoff": cutoff, **parameters}
+    return tuple(given.get(name, 0.0) for name in FUNCTION.names)
+
 
 FACTOR = np.dtype(
     [
         ("eta", np.float64),
         ("rs", np.float64),
-        ("rc", np.float64),
         ("cutoff", np.int64),  # position in CUTOFFS
-        ("fresh", np.bool_),  # fc differs from that of the factor before
+        ("inner", np.float64),
+        ("rc", np.float64),
+        ("mirrored", np.bool_),  # the window of the pair factor: see bpnumba.formulas.cutoff.window
+        ("fresh", np.bool_),  # the window differs from that of the factor before
         ("column", np.int64),  # of the radial function that this factor is, or -1
-        ("related", np.int64),
+        ("related", np.int64),  # its place among the functions related to the neighbor's element
+        ("weight", np.float64),  # of this element in it
     ]
-)  # its place among the functions related to the neighbor's element
+)
+
+ANGLE = np.dtype(
+    [
+        ("compact", np.bool_),
+        ("lam", np.float64),
+        ("zeta", np.float64),  # of (1 + lam x)^zeta
+        ("cutoff", np.int64),
+        ("middle", np.float64),
+        ("right", np.float64),  # of a compact one, radians
+    ]
+)
 
 GROUP = np.dtype(
     [
@@ -49,16 +78,15 @@ GROUP = np.dtype(
         ("factor_k", np.int64),  # places in the factor lists of both neighbors
         ("factor", np.int64),
         ("narrow", np.bool_),
-        ("fresh", np.bool_),  # fc(r_jk) is needed and differs from that of the group before
+        ("fresh", np.bool_),  # the window of r_jk is needed and differs from that of the group before
         ("begin", np.int64),
-        ("end", np.int64),
+        ("end", np.int64),  # its members
     ]
-)  # its members
+)
 
 MEMBER = np.dtype(
     [
-        ("lam", np.float64),
-        ("zeta", np.float64),
+        ("angle", np.int64),  # place in the list of angular factors of these two neighbors
         ("norm", np.float64),
         ("column", np.int64),
         ("related_j", np.int64),
@@ -71,21 +99,25 @@ class Table(NamedTuple):
     """What the loops read.  c, j and k stand for the element index of the center and of its neighbors.
 
     ``factors[first_factor[c, j]:last_factor[c, j]]`` are the pair factors of a neighbor,
-    ``groups[first_group[c, j, k]:last_group[c, j, k]]`` the angular groups of two neighbors, of which
-    ``members[begin:end]`` are the functions.  ``related[c, j]`` lists the ``n_related[c, j]`` functions (columns of G)
-    that depend on a neighbor of element j at all; a stored Jacobian has no others.  ``reach2[c, j, k]`` is the square
-    of the distance jk from which on no group counts.
+    ``angles[first_angle[c, j, k]:last_angle[c, j, k]]`` the angular factors of two neighbors and
+    ``groups[first_group[c, j, k]:last_group[c, j, k]]`` their groups, each with the pair factors that it takes; the
+    functions of a group are ``members[begin:end]``, each with its angular factor.  ``related[c, j]`` lists the
+    ``n_related[c, j]`` functions (columns of G) that depend on a neighbor of element j at all; a stored Jacobian has no
+    others.  ``reach2[c, j, k]`` is the square of the distance jk from which on no group counts.
     """
 
     n_functions: np.ndarray  # (n_e)
     factors: np.ndarray
     first_factor: np.ndarray  # (n_e, n_e)
     last_factor: np.ndarray
+    angles: np.ndarray
+    first_angle: np.ndarray  # (n_e, n_e, n_e)
+    last_angle: np.ndarray
     groups: np.ndarray
-    first_group: np.ndarray  # (n_e, n_e, n_e)
+    first_group: np.ndarray
     last_group: np.ndarray
     members: np.ndarray
-    reach2: np.ndarray  # (n_e, n_e, n_e)
+    reach2: np.ndarray
     related: np.ndarray  # (n_e, n_e, widest)
     n_related: np.ndarray  # (n_e, n_e)
 
@@ -102,46 +134,42 @@ def arrange(functions, numbers):
     """
     n_e = len(numbers)
     blocks = [functions[functions["center"] == z] for z in numbers]
-    first_factor, last_factor, n_related = (np.zeros((n_e, n_e), np.int64) for _ in range(3))
-    first_group, last_group, reach2 = (np.zeros((n_e, n_e, n_e), kind) for kind in (np.int64, np.int64, np.float64))
-    related = np.zeros((n_e, n_e, max((len(block) for block in blocks), default=0)), np.int64)
-    factors, groups, members, places = [], [], [], {}
+    related, n_related = relations(blocks, numbers)
+    first_factor, last_factor = (np.zeros((n_e, n_e), np.int64) for _ in range(2))
+    first_angle, last_angle, first_group, last_group = (np.zeros((n_e, n_e, n_e), np.int64) for _ in range(4))
+    reach2, places = np.zeros((n_e, n_e, n_e)), {}
+    factors, angles, groups, members = [], [], [], []
 
     for c, block in enumerate(blocks):
         for j, z in enumerate(numbers):
-            columns = np.flatnonzero((block["first"] == z) | (block["second"] == z))
-            n_related[c, j] = len(columns)
-            related[c, j, : len(columns)] = columns
+            columns, cut = related[c, j, : n_related[c, j]], None
             first_factor[c, j] = len(factors)
-            for row in pair_factors(block, columns):
-                fresh = len(factors) == first_factor[c, j] or row[2:4] != (factors[-1][2], factors[-1][3])
-                places.setdefault((c, j, row[:4]), len(factors) - first_factor[c, j])
-                factors.append((*row[:4], fresh, row[4], np.searchsorted(columns, row[4])))
+            for factor, column in pair_factors(block, columns):
+                places.setdefault((c, j, factor), len(factors) - first_factor[c, j])
+                at, weight = np.searchsorted(columns, column), float(z) if is_weighted(block[column]["kind"]) else 1.0
+                factors.append((*factor, factor[2:] != cut, column, at, weight))
+                cut = factor[2:]
             last_factor[c, j] = len(factors)
 
     for c, block in enumerate(blocks):
         for j, z_j in enumerate(numbers):
             for k, z_k in enumerate(numbers):
-                first_group[c, j, k], cut = len(groups), None
-                for (factor, narrow), columns in angular_groups(block, z_j, z_k).items():
+                found, cut = angular_groups(block, z_j, z_k), None
+                shapes = list(dict.fromkeys(angle_of(block[s]) for columns in found.values() for s in columns))
+                first_angle[c, j, k], first_group[c, j, k] = len(angles), len(groups)
+                angles += shapes
+                last_angle[c, j, k] = len(angles)
+                for (factor, narrow), columns in found.items():
                     place_j, place_k = places[c, j, factor], places[c, k, factor]
                     fresh, cut = narrow and factor[2:] != cut, factor[2:] if narrow else None
-                    groups.append(
-                        (
-                            place_j,
-                            place_k,
-                            first_factor[c, j] + place_j,
-                            narrow,
-                            fresh,
-                            len(members),
-                            len(members) + len(columns),
-                        )
-                    )
+                    begin, end = len(members), len(members) + len(columns)
+                    groups.append((place_j, place_k, first_factor[c, j] + place_j, narrow, fresh, begin, end))
                     for s in columns:
                         at_j, at_k = (np.searchsorted(related[c, e, : n_related[c, e]], s) for e in (j, k))
-                        zeta = block["zeta"][s]
-                        members.append((block["lam"][s], zeta, 2.0 ** (1.0 - zeta), s, at_j, at_k))
-                    reach2[c, j, k] = max(reach2[c, j, k], factor[2] ** 2 if narrow else np.inf)
+                        norm = 1.0 if is_compact(block[s]["kind"]) else 2.0 ** (1.0 - block["zeta"][s])
+                        norm *= float(z_j * z_k) if is_weighted(block[s]["kind"]) else 1.0
+                        members.append((shapes.index(angle_of(block[s])), norm, s, at_j, at_k))
+                    reach2[c, j, k] = max(reach2[c, j, k], factor[4] ** 2 if narrow else np.inf)
                 last_group[c, j, k] = len(groups)
 
     return Table(
@@ -149,6 +177,9 @@ def arrange(functions, numbers):
         np.array(factors, FACTOR),
         first_factor,
         last_factor,
+        np.array(angles, ANGLE),
+        first_angle,
+        last_angle,
         np.array(groups, GROUP),
         first_group,
         last_group,
@@ -159,23 +190,67 @@ def arrange(functions, numbers):
     )
 
 
+def is_radial(kind):
+    return kind.endswith("2")
+
+
+def is_narrow(kind):
+    return kind.endswith("4")
+
+
+def is_compact(kind):
+    return "C" in kind
+
+
+def is_weighted(kind):
+    return kind.startswith("W")
+
+
+def relations(blocks, numbers):
+    """Columns of the functions of a center element that depend on a neighbor element, and how many they are."""
+    related = np.zeros((len(blocks), len(numbers), max((len(block) for block in blocks), default=0)), np.int64)
+    n_related = np.zeros(related.shape[:2], np.int64)
+    for c, block in enumerate(blocks):
+        for j, z in enumerate(numbers):
+            weighted = np.array([is_weighted(kind) for kind in block["kind"]], bool)
+            columns = np.flatnonzero(weighted | (block["first"] == z) | (block["second"] == z))
+            n_related[c, j], related[c, j, : len(columns)] = len(columns), columns
+    return related, n_related
+
+
 def factor_of(row):
-    """What distinguishes a pair factor: (eta, rs, rc, position of the cutoff function)."""
-    return float(row["eta"]), float(row["rs"]), float(row["rc"]), list(CUTOFFS).index(row["cutoff"])
+    """What distinguishes a pair factor: (eta, rs, position of the cutoff function, inner, rc, mirrored)."""
+    compact = is_compact(row["kind"])
+    inner = 0.5 * (row["rl"] + row["rc"]) if compact else row["alpha"] * row["rc"]
+    number = list(CUTOFFS).index(row["cutoff"])
+    return float(row["eta"]), float(row["rs"]), number, float(inner), float(row["rc"]), bool(compact)
+
+
+def angle_of(row):
+    """What distinguishes an angular factor: a row of ANGLE."""
+    if not is_compact(row["kind"]):
+        return False, float(row["lam"]), float(row["zeta"]), 0, 0.0, 0.0
+    # the angular factor of an asymmetric compact function is the symmetric one
+    number = list(CUTOFFS).index(row["cutoff"].removesuffix("a"))
+    left, right = np.radians([row["left"], row["right"]]).tolist()
+    return True, 0.0, 0.0, number, 0.5 * (left + right), right
 
 
 def pair_factors(block, columns):
-    """Distinct (eta, rs, rc, cutoff, column) of the related functions, those with one cutoff function side by side."""
-    radial = [(*factor_of(block[s]), s) for s in columns if block["kind"][s] == "G2"]
-    known = {row[:4] for row in radial}
-    angular = {factor_of(block[s]) for s in columns if block["kind"][s] != "G2"}
-    return sorted(radial + [(*factor, -1) for factor in angular - known], key=lambda row: (row[2:4], row[:2], row[4]))
+    """Distinct pair factors of the related functions as (factor, column), column -1 where no radial function is it;
+    those with one window side by side."""
+    radial = [(factor_of(block[s]), s) for s in columns if is_radial(block[s]["kind"])]
+    known = {factor for factor, _ in radial}
+    angular = {factor_of(block[s]) for s in columns if not is_radial(block[s]["kind"])}
+    everything = radial + [(factor, -1) for factor in angular - known]
+    return sorted(everything, key=lambda item: (item[0][2:], item[0][:2], item[1]))
 
 
 def angular_groups(block, z_j, z_k):
-    """{(factor, narrow): columns} of the angular functions of two neighbors, narrow ones last and sorted by cutoff."""
+    """{(factor, narrow): columns} of the angular functions of two neighbors, narrow ones last and sorted by window."""
     found = {}
     for s, row in enumerate(block):
-        if row["kind"] != "G2" and {(row["first"], row["second"]), (row["second"], row["first"])} & {(z_j, z_k)}:
-            found.setdefault((factor_of(row), bool(row["kind"] == "G4")), []).append(s)
-    return dict(sorted(found.items(), key=lambda item: (item[0][1], item[0][0][2:4], item[0][0][:2])))
+        couple = {(row["first"], row["second"]), (row["second"], row["first"])}
+        if not is_radial(row["kind"]) and (is_weighted(row["kind"]) or (z_j, z_k) in couple):
+            found.setdefault((factor_of(row), is_narrow(row["kind"])), []).append(s)
+    return dict(sorted(found.items(), key=lambda item: (item[0][1], item[0][0][2:], item[0][0][:2])))

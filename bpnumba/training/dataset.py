@@ -146,16 +146,18 @@ class Dataset:
         )
 
 
-def read(source, keys=DEFAULT_KEYS, format=None):
+def read(source, keys=DEFAULT_KEYS, format=None, units="atomic"):
     """Read frames and their labels.
 
     Parameters
     ----------
     source : path, Atoms, or a list of them
-        Files in any format that ASE knows; all frames are read. A `Dataset` is returned as it is.
+        Files of RuNNer or n2p2, or in any format that ASE knows; all frames are read. A `Dataset` is returned as it is.
     keys : Keys
     format : str, optional
-        ASE's name of the file format, where the file name does not tell it.
+        ASE's name of the file format, or "runner", where the file name does not tell it.
+    units : str
+        Units of files of RuNNer or n2p2, "atomic" (bohr, Hartree) or "metal" (Angstrom, eV); others tell theirs.
 
     Returns
     -------
@@ -176,7 +178,7 @@ def read(source, keys=DEFAULT_KEYS, format=None):
             sources.append(f"frame {len(frames)}")
             frames.append(item)
         else:
-            read_here = read_frames(os.fspath(item), format)
+            read_here = read_frames(os.fspath(item), format, units)
             sources += [f"{os.fspath(item)}, frame {m}" for m in range(len(read_here))]
             frames += read_here
     return Dataset.from_frames(frames, sources, keys)

@@ -41,9 +41,11 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
     Parameters
     ----------
     train : path, list of paths, list of ase.Atoms, or Dataset
-        Anything that `ase.io.read` reads; labels as in `bpnumba.training.dataset.read`.
+        Anything that `ase.io.read` reads, and files of RuNNer and n2p2; labels as in `bpnumba.training.dataset.read`.
+        Frames whose ``info["set"]`` is "test" are never trained on.
     valid : same, optional
-        Validation frames; by default a random part of the training frames (`valid_fraction`).
+        Validation frames; by default the training frames with ``info["set"] == "test"``, and if there are none, a
+        random part (`valid_fraction`).
     output : path, optional
         Model file, ``.npz``.  Beside it, under the same name: history (``.csv``), learning curves and parity plots
         (``.png``) and the checkpoint.  Without it nothing is written.
@@ -120,11 +122,20 @@ def prepare_data(train, valid, settings, stream):
     for label in LABELS:
         if getattr(settings, f"{label}_weight") == 0:
             keys = keys._replace(**dict.fromkeys(("stress", "virial") if label == "stress" else (label,)))
-    train = dataset.read(train, keys)
-    if valid is None:
-        train, valid = dataset.split(train, settings.valid_fraction, settings.seed)
+    train = dataset.read(train, keys, units=settings.units)
+    marked = np.array([str(atoms.info.get("set")) == "test" for atoms in train.atoms])
+    train, test = (train.subset(np.flatnonzero(marked == is_test)) for is_test in (False, True))
+    if not len(train):
+        raise ValueError(f"all {len(test)} frames are marked set=test: there is no frame to train on")
+    if len(test):
+        use = "used for validation" if valid is None else "left out of training"
+        print(f"{len(test)} frames are marked set=test: {use}", file=stream)
+    if valid is not None:
+        valid = dataset.read(valid, keys, units=settings.units)
+    elif len(test):
+        valid = test
     else:
-        valid = dataset.read(valid, keys)
+        train, valid = dataset.split(train, settings.valid_fraction, settings.seed)
     bonded = set(train.subset(np.flatnonzero(~train.isolated_m)).species)
     alone = [m for m, atoms in enumerate(train.atoms) if train.isolated_m[m] and not bonded.issuperset(atoms.symbols)]
     for m in alone:

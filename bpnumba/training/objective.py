@@ -114,7 +114,7 @@ class Objective:
             labels = dataset.subset(np.arange(first, last))
             pairs = Pairs.from_atoms(list(labels.atoms), potential.cutoff, first)
             descriptors = potential.symmetry_functions.describe(pairs).stored(dtype)
-            x_e = tuple(scaling.apply(G) for scaling, G in zip(potential.scalings, descriptors.values))
+            x_e = potential.inputs(descriptors)
             E0_m = baseline(labels.atoms, potential.reference_energies)
             weight_m = np.array([factors.get(kind, 1.0) for kind in labels.config_type_m])
             chunks.append(Chunk(pairs, descriptors, x_e, labels, weight_m, labels.energy_m - E0_m, labels.n_atoms_m))
@@ -139,11 +139,12 @@ class Objective:
             loss, sums = loss + sum(np.square(r).sum() for r in residuals), sums + part
             r_dot = chunk.pairs.pushforward(-F_bar, W_bar)
             G_dot = chunk.descriptors.pushforward(r_dot)
-            e_bar_a, pieces = e_bar_m[chunk.pairs.structure_a], []
+            e_bar_a, pieces = potential.energy_unit * e_bar_m[chunk.pairs.structure_a], []
             for atoms, x, g_dot, scaling, network in zip(
                 chunk.descriptors.layout.atoms_e, chunk.x_e, G_dot, potential.scalings, potential.networks
             ):
-                pieces.append(network.weight_gradient(x, e_bar_a[atoms], scaling.pushforward(g_dot)))
+                x_dot = potential.energy_unit * scaling.pushforward(g_dot)
+                pieces.append(network.weight_gradient(x, e_bar_a[atoms], x_dot))
             gradient += np.concatenate(pieces)
         n, l2 = self.n_residuals, self.scales.l2
         return loss / n + l2 * np.square(theta).sum(), gradient / n + 2.0 * l2 * theta, rmse(sums)
@@ -171,13 +172,8 @@ class Objective:
         """Per kind (energies, forces, stresses or virials): slope of the sum of squares of the residuals, the residuals
         in units of noise, sums of squared errors and counts."""
         pairs, descriptors, labels = chunk.pairs, chunk.descriptors, chunk.labels
-        e_a, dE_dG = np.empty(pairs.n_atoms), []
-        for atoms, x, scaling, network in zip(
-            descriptors.layout.atoms_e, chunk.x_e, potential.scalings, potential.networks
-        ):
-            e_a[atoms], dE_dx = network.energy_and_slope(x)
-            dE_dG.append(scaling.pullback(dE_dx))
-        forces, virial = pairs.pullback(descriptors.pullback(tuple(dE_dG)))
+        e_a, dE_dG = potential.energies_and_slopes(descriptors.layout, chunk.x_e)
+        forces, virial = pairs.pullback(descriptors.pullback(dE_dG))
         energy = np.bincount(pairs.structure_a, e_a, minlength=pairs.n_structures)
 
         volume = np.where(labels.has_stress_m, pairs.volume_m, 1.0)

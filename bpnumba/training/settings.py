@@ -13,6 +13,7 @@ from bpnumba.functions import DEFAULT_CUTOFF
 from bpnumba.scaling import MODES
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import dataset
+from bpnumba.units import UNITS
 
 LABELS = ("energy", "forces", "stress")
 WEIGHTS, SCALES = (tuple(f"{label}_{what}" for label in LABELS) for what in ("weight", "scale"))
@@ -45,6 +46,8 @@ class Settings:
         Chemical symbol -> E0 in eV.  By default from isolated atoms in the data, else by least squares.
     keys : Keys
         Names of the labels in the data.
+    units : str
+        Units of RuNNer and n2p2 files among the data: "atomic" (bohr, Hartree) or "metal" (Angstrom, eV).
     energy_weight, forces_weight, stress_weight : float, optional
         Factors of the three parts of the loss.  By default 1 where there are labels; 0 leaves a part out; a positive
         number requests it, and it is an error if no frame has such a label.
@@ -58,7 +61,7 @@ class Settings:
         Of the random weights and of the choice of validation frames.
     max_iterations : int
     valid_fraction : float
-        Part of the training frames set aside for validation if none are given.
+        Part of the training frames set aside for validation if none are given or marked ``set=test``.
     patience : int
         Iterations without a better validation error after which the fit stops.
     checkpoint_every : int
@@ -74,6 +77,7 @@ class Settings:
     scaling: str = "standard"
     reference_energies: dict | None = None
     keys: dataset.Keys = dataset.Keys()
+    units: str = "atomic"
     energy_weight: float | None = None
     forces_weight: float | None = None
     stress_weight: float | None = None
@@ -106,7 +110,9 @@ class Settings:
                         raise ValueError(f"{name} must be {words}, not {number}")
         if self.valid_fraction >= 1:
             raise ValueError(f"valid_fraction must be below 1, not {self.valid_fraction}")
-        for name, table in (("activation", ACTIVATIONS), ("scaling", MODES), ("cutoff_function", CUTOFFS)):
+        for name, table in (
+            ("activation", ACTIVATIONS), ("scaling", MODES), ("cutoff_function", CUTOFFS), ("units", UNITS)
+        ):  # fmt: skip
             if getattr(self, name) not in table:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(table)}")
 

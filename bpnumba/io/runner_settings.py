@@ -1,0 +1,253 @@
+"""Settings of RuNNer and n2p2: the file ``input.nn``, one keyword with its values per line.
+
+Comes in: a text file in which ``#`` and ``!`` begin comments and lines may stand in any order.  Goes out: a record of
+the keywords that say what a potential is, or an error that names file and line.  The many keywords that only say how a
+potential is trained are passed over in silence, others with a warning.
+
+>>> import pathlib, tempfile
+>>> path = pathlib.Path(tempfile.mkdtemp(), "input.nn")
+>>> n = path.write_text("elements O H  # in any order\\nnumber_of_elements 2\\nepochs 10\\n")
+>>> read_settings(path).species
+['H', 'O']
+"""
+
+import io
+import math
+import re
+import warnings
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from bpnumba.functions import sorted_species
+
+__all__ = ["Line", "Settings", "named", "number", "read_lines", "read_settings", "whole"]
+
+ONCE = ("number_of_elements", "elements", "cutoff_type", "scale_symmetry_functions", "center_symmetry_functions",
+        "scale_symmetry_functions_sigma", "scale_min_short", "scale_max_short", "global_hidden_layers_short",
+        "global_nodes_short", "global_activation_short", "normalize_nodes", "mean_energy", "conv_energy", "conv_length",
+        "nnp_type", "nn_type_short")  # fmt: skip
+REPEATED = ("symfunction_short", "atom_energy", "element_hidden_layers_short", "element_nodes_short",
+            "element_activation_short")  # fmt: skip
+ALIASES = {
+    "symfunction": "symfunction_short",
+    **dict.fromkeys(("nn_type", "nnp_generation", "nnp_type_gen", "nnp_gen"), "nnp_type"),
+    "scale_min_short_atomic": "scale_min_short",
+    "scale_max_short_atomic": "scale_max_short",
+}
+
+SECOND = ("2", "2G", "2G-HDNNP", "HDNNP_2G")
+LATER = ("3", "4", "3G", "4G", "3G-HDNNP", "4G-HDNNP", "HDNNP_3G", "HDNNP_4G", "HDNNP_Q", "4G-HDNNP_NOELEC")
+CHARGED = ("use_electrostatics", "initial_hardness", "fixed_gausswidth", "fixed_atomic_hardness",
+           "screen_electrostatics")  # fmt: skip
+"""Keywords of potentials with charges; they mean nothing where the settings call themselves second generation."""
+UNSUPPORTED = {
+    "use_vdw": "a dispersion term",
+    **dict.fromkeys(
+        ("global_symfunction_short", "global_symfunction_short_atomic", "element_symfunction_short"),
+        "symmetry functions for many elements in one line; write a line symfunction_short for each of them",
+    ),
+}
+"""Keywords of RuNNer that change the energy and that are not understood here."""
+
+TRAINING = """
+analyze_* biased_* bond_threshold calculate_* charge_* check_* cluster_* conv_charge cutoff_length data_* debug_mode
+detailed_timing* detect_saturation dynamic_* electrostatic_* element_*_electrostatic element_*_pair element_decoupled*
+energy_* enforce_* ensemble_* epochs ewald_* find_contradictions fit* fix_weights fixed_charge fixed_short_energy
+force_* four_pi_epsilon global_*_electrostatic global_*_pair global_output_nodes* gradient_* growth_mode ham_*
+initialization_only jacobian_mode joint_energy_force_update kalman_* main_error_metric max_energy max_force md_mode
+memorize_symfunc_results mix_all_points nblock nguyen_widrow_weights* nn_type_elec nn_type_nntb no_electrostatics
+noise_* normalize_data_set number_of_threads optmode_* pairsymfunction_* parallel_mode points_in_memory precision*
+precondition_weights prepare_md print_* random_* read_* regularize_fit_param remove_atom_energies remove_vdw_energies
+repeated_energy_update restrict_weights rmse_threshold* runner_mode save_* scale_*_elec scale_*_pair
+scale_*_short_pair screen_* selection_mode* separate_* short_* shuffle_* silent_mode steepest_descent_*
+symfunction_correlation symfunction_elec* task_batch_size_* test_fraction total_charge_error_threshold update_*
+updater_type use_atom_charges use_atom_energies use_charge_constraint use_damping use_gausswidths use_hessian use_ipi
+use_noisematrix use_old_* use_omp_mkl use_sf_groups use_short_forces use_short_nn use_system_virial use_weights_*
+vdw_* weight_analysis weight_constraint weighte_constraint weights_max weights_min weightse_max weightse_min
+worst_case write_*
+""".split()
+"""Keywords of RuNNer and n2p2, * for any characters, that say how a potential is trained, how a program runs, or belong
+to kinds of potentials that other keywords switch on."""
+
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?", re.ASCII)
+
+
+# ---- lines and words -------------------------------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """Words of one line, and where it stands, for messages."""
+
+    where: str
+    words: list
+
+
+def read_lines(path):
+    """All lines of a text file with something besides comments; ended in the way of any system."""
+    with open(path, "rb") as file:
+        text = file.read().decode("utf-8-sig", errors="replace")  # only comments can hold what is no UTF-8
+    lines = enumerate(io.StringIO(text, newline=None), 1)
+    split = ((n, re.split("[#!]", line, maxsplit=1)[0].split()) for n, line in lines)
+    found = [Line(f"{path}, line {n}", words) for n, words in split if words]
+    if text[-1:] not in ("", "\n", "\r") and len(found) > 1:
+        _check_last(found[-1], found[-2])
+    return found
+
+
+def _check_last(line, before):
+    """A number that lost its last digits is still a number: without a line's end it must look like the one above."""
+    if len(line.words) == len(before.words) and _form(line.words[-1]) != _form(before.words[-1]):
+        raise ValueError(
+            f"{line.where}: the file does not end with a newline, and its last word, {line.words[-1]!r}, looks cut; if "
+            "the file is complete, add a newline"
+        )
+
+
+def _form(word):
+    """Digits behind the point, and whether there is an exponent of two digits or more; None where it is no number."""
+    match = re.fullmatch(r"[-+]?\d*(?:\.(\d*))?([eEdD][-+]?\d*)?", word)
+    return match and (len(match[1] or ""), bool(match[2]), len(match[2] or "") > 3)
+
+
+@contextmanager
+def named(where):
+    """Put the name of a file or line before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def number(word):
+    """A finite number; Fortran writes some exponents with D."""
+    if not NUMBER.fullmatch(word):
+        raise ValueError(f"{word!r} is not a number")
+    value = float(word.upper().replace("D", "E"))
+    if not math.isfinite(value):
+        raise ValueError(f"{word!r} is too large for a number")
+    return value
+
+
+def whole(word):
+    """A whole number, zero or positive."""
+    if not re.fullmatch(r"\+?\d{1,9}", word, re.ASCII):
+        raise ValueError(f"{word!r} is not a whole number")
+    return int(word)
+
+
+# ---- input.nn --------------------------------------------------------------------------------------------------------
+
+
+class Settings(NamedTuple):
+    """Keywords of a file with their lines; the words of a line are those behind the keyword."""
+
+    path: Path
+    lines: dict
+
+    def one(self, keyword):
+        """The line of a keyword that must be there."""
+        if keyword not in self.lines:
+            raise ValueError(f"{self.path}: the keyword {keyword} is missing")
+        return self.lines[keyword][0]
+
+    def has(self, keyword):
+        """Whether a keyword without values is there."""
+        for line in self.lines.get(keyword, ()):
+            with named(line.where):
+                if line.words:
+                    raise ValueError(f"{keyword} takes no value, found {' '.join(line.words)!r}")
+        return keyword in self.lines
+
+    def number(self, keyword, default=None):
+        """The one number of a keyword."""
+        if keyword not in self.lines and default is not None:
+            return default
+        line = self.one(keyword)
+        with named(line.where):
+            if len(line.words) != 1:
+                raise ValueError(f"expected one number after {keyword}, found {len(line.words)} words")
+            return number(line.words[0])
+
+    def of_element(self, keyword, symbol):
+        """The lines of a keyword that begin with an element, without it; each line must name one of the elements."""
+        found = []
+        for line in self.lines.get(keyword, ()):
+            with named(line.where):
+                if not line.words or line.words[0] not in self.species:
+                    raise ValueError(f"expected one of the elements {' '.join(self.species)} after {keyword}")
+            if line.words[0] == symbol:
+                found.append(Line(line.where, line.words[1:]))
+        return found
+
+    @property
+    def species(self):
+        """Chemical symbols, by atomic number: the order of elements in the other files."""
+        line, count = self.one("elements"), self.number("number_of_elements")
+        with named(line.where):
+            species = sorted_species(line.words)
+            if len(species) != len(line.words):
+                raise ValueError(f"one element is named twice: {' '.join(line.words)}")
+            if count != len(species):
+                raise ValueError(f"{len(species)} elements, but number_of_elements says otherwise")
+        return species
+
+
+def read_settings(path):
+    """Keywords that say what a potential is.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    ValueError
+        A keyword stands there twice, under two names, or is one that bpnumba cannot follow; or the potential is of the
+        third or fourth generation.
+    OSError
+        The file is absent or may not be read.
+
+    Warns
+    -----
+    UserWarning
+        Once, naming all keywords that are not known.
+    """
+    found, spelling, unknown = {}, {}, []
+    everything = read_lines(path)
+    for where, (word, *values) in everything:
+        keyword = ALIASES.get(word, word)
+        with named(where):
+            if keyword in UNSUPPORTED:
+                raise ValueError(f"the keyword {word} asks for {UNSUPPORTED[keyword]}")
+            if keyword in ONCE and keyword in found:
+                raise ValueError(f"the keyword {keyword} stands here for the second time")
+            if spelling.setdefault(keyword, word) != word:
+                raise ValueError(f"the keyword {word} means the same as {spelling[keyword]}, which stands here as well")
+        if keyword in ONCE + REPEATED:
+            found.setdefault(keyword, []).append(Line(where, values))
+        elif keyword not in CHARGED and not any(fnmatchcase(keyword, known) for known in TRAINING):
+            unknown.append(f"{word} (line {where.rpartition(' ')[2]})")
+    settings = Settings(Path(path), found)
+    _check_generation(settings, [line for line in everything if line.words[0] in CHARGED])
+    if unknown:
+        warnings.warn(f"{path}: unknown keywords, ignored: {', '.join(unknown)}", stacklevel=3)
+    return settings
+
+
+def _check_generation(settings, charged):
+    for where, words in settings.lines.get("nnp_type", []) + charged[: "nnp_type" not in settings.lines]:
+        with named(where):
+            value = " ".join(words)
+            if value in LATER or words[:1] and words[0] in CHARGED:
+                raise ValueError(
+                    f"{value}: a potential with charges (third or fourth generation) needs the long-range part, which "
+                    "bpnumba does not have yet"
+                )
+            if value not in SECOND:
+                raise ValueError(f"expected a type of potential such as 2G-HDNNP, not {value!r}")
+    for where, words in settings.lines.get("nn_type_short", []):
+        with named(where):
+            if words != ["1"]:
+                raise ValueError(f"nn_type_short {' '.join(words)}: only networks of atoms (1) are understood")
