@@ -14,7 +14,7 @@ from bpnumba import Potential, load_runner
 from bpnumba.formulas.cutoff import CUTOFFS, window
 from bpnumba.functions import C2, C4, C5, G2, G4, G5, WC2, WC4, WC5, WG2, WG4
 from bpnumba.io.runner import read_functions
-from bpnumba.io.runner_lines import CUTOFF_TYPES, function_row
+from bpnumba.io.runner_lines import CUTOFF_TYPES, SHAPES, function_row
 from bpnumba.pairs import Pairs
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.units import UNITS
@@ -255,4 +255,20 @@ def test_cutoff_functions_of_unit_tests():
     for name, f, df in zip(CUTOFF_TYPES, given["f"], given["df"], strict=True):
         inner = 0.0 if name in ("hard", "tanh", "tanh_normalized") else given["alpha"] * given["rc"]
         code = list(CUTOFFS).index(name)
-        np.testing.assert_allclose(window(code, given["test_radius"], inner, given["rc"], False), (f, df), atol=1e-14)
+        np.testing.assert_allclose(window(code, given["test_radius"], inner, given["rc"], False), (f, df), rtol=1e-12)
+        near = {"tanh": 3.6752000144553820e-01, "tanh_normalized": 8.3197479809356334e-01}.get(name, 1.0)
+        value, _ = window(code, given["inner_test_radius"], inner, given["rc"], False)
+        np.testing.assert_allclose(value, near, rtol=1e-14)
+
+
+@needs_numbers
+def test_cores_of_unit_tests():
+    """The screening functions of n2p2 are 1 - core((r - inner)/(outer - inner)), with the cores of compact functions."""
+    given = unit_tests()["screening_functions"]
+    names = {"c": "cosine"} | {word: name for name, word in SHAPES.items()}
+    for test in given["values"]:
+        code = list(CUTOFFS).index(names[test["type"]])
+        core, slope = window(code, given["test_radius"], given["inner"], given["outer"], False)
+        np.testing.assert_allclose((1.0 - core, -slope), (test["f"], test["df"]), rtol=1e-13)
+        assert window(code, given["below"], given["inner"], given["outer"], False) == (1.0, 0.0)
+        assert window(code, given["above"], given["inner"], given["outer"], False) == (0.0, 0.0)
