@@ -263,7 +263,7 @@ def test_cutoff_functions_of_unit_tests():
 
 @needs_numbers
 def test_cores_of_unit_tests():
-    """The screening functions of n2p2 are 1 - core((r - inner)/(outer - inner)), with the cores of compact functions."""
+    """The screening functions of n2p2 are 1 - core((r - inner)/(outer - inner)), with cores of compact functions."""
     given = unit_tests()["screening_functions"]
     names = {"c": "cosine"} | {word: name for name, word in SHAPES.items()}
     for test in given["values"]:
