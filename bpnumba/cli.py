@@ -62,7 +62,9 @@ def evaluate(model, data, json_path=None, plot=None, **options):
     from bpnumba import plots
     from bpnumba.conversion import load_model
     from bpnumba.io.archive import check_target, write_atomically
+    from bpnumba.io.frames import is_input_data
     from bpnumba.training.dataset import read, report
+    from bpnumba.units import NAMES
 
     keys = _keys(options)
     if json_path is not None:
@@ -70,6 +72,8 @@ def evaluate(model, data, json_path=None, plot=None, **options):
     if plot is not None:
         plots.check_picture(plot)
     potential, dataset = load_model(model, **options), read(data, keys, **options)
+    if os.path.isdir(model) or any(map(is_input_data, data)):
+        print(f"files of RuNNer and n2p2 are taken to be in {NAMES[options.get('units', 'atomic')]} (--units)")
     print(report(dataset))
     errors = bpnumba.evaluate(potential, dataset)
     print(errors)
@@ -207,6 +211,7 @@ def _functions(path, options):
         return bpnumba.load(path).symmetry_functions
     from bpnumba.io.runner import read_functions
 
+    path = os.path.join(path, "input.nn") if os.path.isdir(path) else path
     return read_functions(path, **{name: options[name] for name in ("units",) if name in options})
 
 
@@ -235,7 +240,7 @@ def _named_number(text):
         raise argparse.ArgumentTypeError(f"{number!r} in {text!r} is not a number") from None
 
 
-UNITS = {
+UNIT_OF = {
     "seconds": "s",
     "cutoff": "Angstrom",
     "energy_scale": "eV/atom",
@@ -254,7 +259,7 @@ def _indented(entries, depth=0, unit=""):
     """Lines of a nested dictionary, numbers with their units."""
     lines, margin = [], "   " * depth
     for name, value in entries.items():
-        of_value = UNITS.get(name, unit)
+        of_value = UNIT_OF.get(name, unit)
         if isinstance(value, dict):
             lines += [f"{margin}{name}:", *_indented(value, depth + 1, of_value)]
             continue

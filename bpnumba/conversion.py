@@ -18,9 +18,8 @@ import bpnumba
 from bpnumba.io.archive import check_target
 from bpnumba.io.frames import is_input_data, named_input_data, read_frames, write_frames
 from bpnumba.io.input_data import write_structures
-from bpnumba.units import of_files
-
-WORDS = {"atomic": "bohr, Hartree", "metal": "Angstrom, eV"}
+from bpnumba.io.runner import check_folder, load_runner
+from bpnumba.units import NAMES, of_files
 
 
 def convert(source, target, units="atomic", overwrite=False):
@@ -50,6 +49,7 @@ def convert(source, target, units="atomic", overwrite=False):
     of_files(units)
     if not os.path.exists(source):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
+    check_folder(source)
     if os.path.isdir(source) or source.endswith(".npz"):
         return _convert_model(source, target, units, overwrite)
     return _convert_structures(source, target, units)
@@ -57,11 +57,8 @@ def convert(source, target, units="atomic", overwrite=False):
 
 def load_model(path, units="atomic"):
     """The potential in a model file, or in a folder of RuNNer or n2p2, to which the units apply."""
-    if os.path.isdir(path):
-        from bpnumba.io.runner import load_runner
-
-        return load_runner(path, units)
-    return bpnumba.load(path)
+    check_folder(path)
+    return load_runner(path, units) if os.path.isdir(path) else bpnumba.load(path)
 
 
 def _convert_model(source, target, units, overwrite):
@@ -71,7 +68,7 @@ def _convert_model(source, target, units, overwrite):
         check_target(target)
         potential = load_model(source, units)
         bpnumba.save(potential, target)
-        origin, result = WORDS[units], WORDS["metal"]
+        origin, result = NAMES[units], NAMES["metal"]
     else:
         if not os.path.isdir(target) and (os.path.exists(target) or Path(target).suffix):
             raise ValueError(f"{source} is a model of bpnumba; it becomes a folder of RuNNer, not the file {target}")
@@ -79,7 +76,7 @@ def _convert_model(source, target, units, overwrite):
             raise FileExistsError(errno.EEXIST, "holds an input.nn already; --overwrite replaces that model", target)
         potential = load_model(source)
         potential.save_runner(target, units)
-        origin, result = WORDS["metal"], WORDS[units]
+        origin, result = NAMES["metal"], NAMES[units]
     n_functions = len(potential.symmetry_functions.functions)
     about = f"{' '.join(potential.species)}, {n_functions} symmetry functions, {len(potential.theta):,} weights"
     return f"read the model {source} ({origin}): {about}; wrote {target} ({result})"
@@ -98,6 +95,6 @@ def _convert_structures(source, target, units):
         write_structures(target, frames, units)
     else:
         write_frames(target, frames)
-    origin, result = (WORDS[units if theirs else "metal"] for theirs in (from_theirs, to_theirs))
+    origin, result = (NAMES[units if theirs else "metal"] for theirs in (from_theirs, to_theirs))
     count = f"{len(frames)} structures, {sum(map(len, frames)):,} atoms"
     return f"read {source} ({origin}): {count}; wrote {target} ({result})"

@@ -131,7 +131,7 @@ class Errors:
         pairs = "".join(f"{f'{kind} ({PRINTED[kind]})':>22}" for kind in UNIT)
         lines = [f"{'':{width}}{'':>8}{pairs}", f"{'':{width}}{'frames':>8}" + f"{'RMSE':>13}{'MAE':>9}" * 3]
         for name, row in groups.items():
-            cells = [f"{'-' if value is None else format(value, f'.{digits}f'):>{wide}}"
+            cells = [("-" if value is None else f"{value:.{digits}f}" if value < 1e4 else f"{value:.2e}").rjust(wide)
                      for value, digits, wide in zip(row[4:], (2, 2, 4, 4, 3, 3), (13, 9) * 3, strict=True)]  # fmt: skip
             lines.append(f"{name:{width}}{row.n_frames:>8}" + "".join(cells))
         for kind, (frame, error) in self.worst.items():
@@ -143,7 +143,7 @@ class Errors:
         return "\n".join(lines)
 
 
-def evaluate(potential, data, keys=Keys()):
+def evaluate(potential, data, keys=Keys(), units="atomic"):
     """Errors of a potential on labelled frames.
 
     Parameters
@@ -152,6 +152,8 @@ def evaluate(potential, data, keys=Keys()):
     data : Dataset, path, Atoms, or a list of paths or Atoms
     keys : Keys
         Names of the labels.
+    units : str
+        Of files of RuNNer and n2p2, "atomic" (bohr, Hartree) or "metal" (Angstrom, eV).
 
     Returns
     -------
@@ -162,7 +164,7 @@ def evaluate(potential, data, keys=Keys()):
     ValueError
         There is no frame, no label at all, or a structure that the potential cannot describe.
     """
-    dataset = read(data, keys)
+    dataset = read(data, keys, units=units)
     prediction = potential.evaluate(dataset.atoms)
     beyond = Outside.of(prediction.extrapolation, dataset, potential.symmetry_functions)
     return replace(compare(prediction, dataset), extrapolation=beyond)

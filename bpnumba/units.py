@@ -20,6 +20,9 @@ MEV = 1000.0  #: 1 eV in meV
 UNITS = {"atomic": (BOHR, HARTREE), "metal": (1.0, 1.0)}
 """Units of files of RuNNer and n2p2: name -> (length in Angstrom, energy in eV)."""
 
+NAMES = {"atomic": "bohr and Hartree", "metal": "Angstrom and eV"}
+"""The same in words."""
+
 
 def of_files(name):
     """Length in Angstrom and energy in eV of the units of that name; ValueError lists the names that there are."""

@@ -111,21 +111,21 @@ def test_what_editors_and_other_programs_do_to_files(tmp_path, change):
     ("energy -2.5", "enrgy -2.5", 11, "unknown keyword 'enrgy', expected comment, lattice, atom, energy, charge"),
     ("energy -2.5", "energy -2.5\nenergy -2.5", 12, "one 'energy' too many in the structure that begins in line 2"),
     ("charge 0.5", "charge 0.5\ncharge 0.5", 13, "one 'charge' too many"),
-    ("energy -2.5", "energy", 11, "expected 1 numbers after 'energy', found 0 of 1 words"),
-    ("energy -2.5", "energy -2.5 eV", 11, "expected 1 numbers after 'energy', found 2 of 1 words"),
+    ("energy -2.5", "energy", 11, "expected 1 number after 'energy', found 0 words"),
+    ("energy -2.5", "energy -2.5 eV", 11, "expected 1 number after 'energy', found 2 words"),
     ("energy -2.5", "energy -2.5D0", 11, "'-2.5D0' is not a number"),
     ("energy -2.5", "energy 2_5", 11, "'2_5' is not a number"),
     ("energy -2.5", "energy nan", 11, "'nan' is not finite"),
     ("atom 0 0 0 H", "atom 0 inf 0 H", 16, "'inf' is not finite"),
     ("atom 0 0 0 H", "atom 0 O 0 H", 16, "'O' is not a number"),
     ("atom 0 0 0 H 0 0 0 0 0", "atom 0 0 0 H 0 0 0 0", 16,
-     "expected x y z element charge unused fx fy fz after 'atom', found 8 of 9 words"),
+     "expected x y z element charge unused fx fy fz after 'atom', found 8 words"),
     ("atom 0 0 0 H 0 0 0 0 0", "atom 0 0 0 H 0 0 0 0 0 end", 16, "'end' is not a number"),
     ("atom 0 0 0 H", "atom 0 0 0 h", 16, "unknown element 'h', expected a symbol such as Si"),
     ("atom 0 0 0 H", "atom 0 0 0 X", 16, "unknown element 'X'"),
     ("atom 0 0 0 H 0 0 0 0 0\n", "", 16, "expected at least one line 'atom' before 'end'"),
     ("lattice 10.0 0.0 0.0\n", "", 12, "expected three lines 'lattice' or none before 'end', found 2"),
-    ("lattice 10.0 0.0 0.0", "lattice 10.0 0.0", 5, "expected 3 numbers after 'lattice', found 2 of 3 words"),
+    ("lattice 10.0 0.0 0.0", "lattice 10.0 0.0", 5, "expected 3 numbers after 'lattice', found 2 words"),
     ("lattice 10.0 0.0 0.0\n", 2 * "lattice 10.0 0.0 0.0\n", 8, "one 'lattice' too many"),
     ("charge 0.5\nend\n", "charge 0.5\n", 13, "'begin' before the 'end' of the structure that begins in line 2"),
     ("charge 0.5\nend", "charge 0.5\nend end", 13, "unknown keyword 'end'"),
@@ -162,7 +162,7 @@ def test_damaged_bytes_and_unknown_units(tmp_path):
 @pytest.mark.parametrize("units", UNITS)
 @pytest.mark.parametrize("name", ["input.data", "input.data.gz"])
 def test_written_and_read_back(tmp_path, units, name):
-    frames = [labelled(comment="a # b = 'c'\n\n1 2 3", set="train"), labelled(periodic=False, set="test"),
+    frames = [labelled(comment="\na # b = 'c'\n\n1 2\x0b3\n", set="train"), labelled(periodic=False, set="test"),
               labelled("Si", seed=1)]  # fmt: skip
     write_structures(tmp_path / name, frames, units)
     again = read_structures(str(tmp_path / name), units)
@@ -232,6 +232,10 @@ def test_nothing_is_calculated_or_left_out_silently(tmp_path):
         write_structures(tmp_path / "input.data", [atoms])
     with pytest.raises(ValueError, match="there is no frame to write"):
         write_structures(tmp_path / "input.data", [])
+    box = labelled(periodic=False)
+    box.set_cell([9.0, 9.0, 9.0])
+    with pytest.warns(UserWarning, match="no place for cell \\(not periodic\\); left out"):
+        write_structures(tmp_path / "input.data", [box])
     with pytest.warns(UserWarning, match="no place for REF_stress, config_type; left out"):
         write_structures(tmp_path / "input.data", [labelled(REF_stress=np.zeros(6), config_type="bulk"), labelled()])
 
@@ -261,7 +265,8 @@ def test_other_files_of_this_name_are_left_to_ase(tmp_path, text):
 
 
 @pytest.mark.parametrize("comment", ["a b", "a\nb", "51", "1 2 3", "1.50", "x=1", "\"q\" \\ it's", "[1, 2]", "{a: b}",
-                                     "T", "ü", "_JSON 1", "frame #3", "a\\nb", 'Lattice="1 2"', "a,b"])  # fmt: skip
+                                     "T", "ü", "_JSON 1", "frame #3", "a\\nb", 'Lattice="1 2"', "a,b",
+                                     "two words\nand more", "\nafter nothing", "===", "a=", "a b\x0bc"])  # fmt: skip
 @pytest.mark.parametrize("name", ["a.xyz", "a.extxyz.gz"])
 def test_extended_xyz_keeps_digits_and_words(tmp_path, name, comment):
     write_structures(tmp_path / "input.data", [labelled(set="test", comment=comment), labelled(periodic=False)])

@@ -78,6 +78,16 @@ def test_the_last_characters_are_missing(folder, name):
     load_runner(folder)
 
 
+def test_a_whole_number_is_cut(folder):
+    change(folder / "input.nn", "atom_energy", "# atom_energy", 2)
+    add(folder, "atom_energy H -12\natom_energy O -12")
+    load_runner(folder)
+    data = (folder / "input.nn").read_bytes()
+    (folder / "input.nn").write_bytes(data[:-2])
+    with pytest.raises(ValueError, match="line 24: .* last word, '-1', looks cut"):
+        load_runner(folder)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_absent(folder, name):
     (folder / name).unlink()
@@ -204,7 +214,9 @@ ADDED = [
     ("use_vdw", "dispersion"),
     ("element_nodes_short C 3 2", "expected one of the elements"),
     ("element_nodes_short O 3 2 1", "expected 2 numbers of neurons"),
-    ("element_nodes_short O 3 7", "weights.008.data"),
+    ("element_nodes_short O 4 7", "weights.008.data"),
+    ("cutoff_alpha 0.3", "line 23: cutoff_alpha makes the cutoff function tanh jump"),
+    ("scale_min", "line 23: the file ends with 'scale_min', .* cut keyword"),
     ("element_activation_short O 1 1 t", "the same for all neurons of a layer"),
     ("element_hidden_layers_short O 1", "expected 1 numbers of neurons"),
     ("element_hidden_layers_short O x", "'x' is not a whole number"),
@@ -299,6 +311,7 @@ def test_one_warning_for_unknown_keywords(folder):
     "element_nodes_short O 3 2",  # n2p2: all layers
     "element_nodes_short O 1 3\nelement_nodes_short O 2 2",  # RuNNer: layer, number
     "element_nodes_short O 2 2",  # RuNNer: the second layer, which the weights tell
+    "element_nodes_short O 3 7",  # n2p2 keeps the global number of the last hidden layer
     "element_hidden_layers_short O 2\nelement_nodes_short O 3 2\nelement_activation_short O t t l",
 ])  # fmt: skip
 def test_layers_of_one_element(folder, original, lines):
@@ -314,6 +327,31 @@ def test_normalized_nodes(folder, original):
         for (W, b), (V, c) in zip(network.layers, other.layers):
             np.testing.assert_allclose(W * len(W), V, rtol=1e-15)
             np.testing.assert_allclose(b * len(W), c, rtol=1e-15)
+
+
+def test_cutoff_alpha(folder, original):
+    """Of RuNNer, where n2p2 has a second number behind cutoff_type."""
+    path = folder / "input.nn"
+    add(folder, "cutoff_alpha 0.0")
+    same(folder, original)
+    change(path, "cutoff_type 2", "cutoff_type 6")
+    change(path, "cutoff_alpha 0.0", "cutoff_alpha 0.3")
+    one = load_runner(folder).symmetry_functions.functions
+    change(path, "cutoff_alpha 0.3", "")
+    change(path, "cutoff_type 6", "cutoff_type 6 0.3")
+    assert (one == load_runner(folder).symmetry_functions.functions).all()
+    assert (one["alpha"] == 0.3).all()
+    add(folder, "cutoff_alpha 0.3")
+    with pytest.raises(ValueError, match="line 24: cutoff_alpha stands in cutoff_type as well"):
+        load_runner(folder)
+
+
+def test_scaling_by_almost_nothing(folder):
+    path = folder / "scaling.data"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], " ".join([*lines[-1].split()[:5], "1e-320"]), ""]))
+    with pytest.raises(ValueError, match=r"scaling\.data: a range or sigma is too small or too large"):
+        load_runner(folder)
 
 
 def test_units(original):

@@ -51,7 +51,7 @@ def read_frames(path, format=None, units="atomic"):
     if format in INPUT_DATA or (format is None and is_input_data(path)):
         return read_structures(path, units)
     try:
-        if format is None and path.removesuffix(".gz").endswith(XYZ):
+        if format is None and path.lower().removesuffix(".gz").endswith(XYZ):
             with open_with_compression(path, "rt") as file:  # in memory: ASE seeks back for every frame, slow in a .gz
                 frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
         else:
@@ -83,7 +83,7 @@ def is_input_data(path):
 def named_input_data(path):
     """Whether a file is called like one of RuNNer or n2p2: input.data or input.data.anything, or .data at its end."""
     name = os.path.basename(path).removesuffix(".gz")
-    return name.endswith(".data") or (name.startswith("input.data") and not name.endswith(XYZ))
+    return name.endswith(".data") or (name.startswith("input.data") and not name.lower().endswith(XYZ))
 
 
 def write_frames(path, frames):
@@ -98,7 +98,7 @@ def write_frames(path, frames):
     OSError
         Nothing could be written.
     """
-    if path.removesuffix(".gz").endswith(XYZ):
+    if path.lower().removesuffix(".gz").endswith(XYZ):
         data = "".join(map(_extended_xyz, frames)).encode()
         return write_atomically(path, gzip.compress(data, mtime=0) if path.endswith(".gz") else data)
     try:
@@ -119,8 +119,10 @@ def _extended_xyz(frame):
     """One frame as ASE writes it, but with all digits of the arrays, and words that it reads back as words."""
     frame = frame.copy()
     for name, value in frame.info.items():
-        word = {name: value}
-        if isinstance(value, str) and repr(key_val_str_to_dict(key_val_dict_to_str(word))) != repr(word):
+        words = {name: value, "next": True}  # ASE would read a last '=' and what follows as one word
+        if isinstance(value, str) and not (
+            value.isprintable() and repr(key_val_str_to_dict(key_val_dict_to_str(words))) == repr(words)
+        ):
             frame.info[name] = f"_JSON {json.dumps(value)}".replace("\\", 2 * "\\")  # a number, several lines, a slash
     names = [name for name in frame.arrays if name not in ("numbers", "positions")]
     header = io.StringIO()

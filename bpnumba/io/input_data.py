@@ -32,6 +32,7 @@ import gzip
 import io
 import math
 import os
+import re
 import warnings
 import zlib
 
@@ -134,6 +135,8 @@ def write_structures(path, frames, units="atomic"):
         except ValueError as error:
             raise ValueError(f"{path}: frame {m} cannot be written: {error}") from None
         left_out |= set(stored) - WRITTEN
+        if frame.cell.array.any() and not frame.pbc.any():
+            left_out.add("cell (not periodic)")
     if left_out:
         warnings.warn(f"{path}: this format has no place for {', '.join(sorted(left_out))}; left out", stacklevel=2)
     data = "".join(f"{line}\n" for line in lines).encode()
@@ -170,8 +173,8 @@ def _add(entries, keyword, words):
         raise ValueError(f"unknown keyword {keyword!r}, expected comment, {', '.join(NUMBERS)} or end")
     wanted = NUMBERS[keyword]
     if len(words) < wanted or (len(words) > wanted and keyword != "atom"):  # n2p2 too allows more columns of atoms
-        names = "x y z element charge unused fx fy fz" if keyword == "atom" else f"{wanted} numbers"
-        raise ValueError(f"expected {names} after '{keyword}', found {len(words)} of {wanted} words")
+        names = "x y z element charge unused fx fy fz" if keyword == "atom" else f"{wanted} number{'s' * (wanted > 1)}"
+        raise ValueError(f"expected {names} after '{keyword}', found {len(words)} word{'s' * (len(words) != 1)}")
     if len(entries[keyword]) == MOST.get(keyword):
         raise ValueError(f"one '{keyword}' too many in the structure that begins in line {entries['line']}")
     if keyword == "atom":
@@ -234,11 +237,12 @@ def _frame_lines(frame, stored, length, energy):
         raise ValueError(f"set must be train or test, not {stored['set']!r}")
     x_ac = _checked(frame.positions, "position") / length
     E, F_ac = _label(stored, "energy", ()) / energy, _label(stored, "forces", x_ac.shape) / (energy / length)
+    comments = re.split("\r\n?|\n", str(stored["comment"])) if "comment" in stored else []
     q_a = _checked(stored.get("REF_charges", frame.get_initial_charges()), "charges", (len(frame),))
     q = _checked(stored.get("charge", q_a.sum()), "charge", ())
     return [
         f"begin set={stored['set']}" if "set" in stored else "begin",
-        *(f"comment {line}".rstrip() for line in str(stored.get("comment", "")).splitlines()),
+        *(f"comment {line}".rstrip() for line in comments),
         *(f"lattice {_words(row)}" for row in _checked(frame.cell.array, "cell") / length if frame.pbc.any()),
         *(f"atom {_words(x)} {symbol} {_words([q_i, 0.0, *F])}"
           for x, symbol, q_i, F in zip(x_ac, frame.symbols, q_a, F_ac)),

@@ -27,6 +27,8 @@ and the arrays are, per element, ``Si_weights`` (layer after layer, W row by row
 energy unit; it is read as well.
 """
 
+import errno
+import os
 import platform
 from importlib.metadata import version
 
@@ -116,6 +118,10 @@ def load(path):
     OSError
         The file is absent or may not be read.
     """
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            errno.EISDIR, "is a folder, not a model file; load_runner reads a potential of RuNNer or n2p2", str(path)
+        )
     header, arrays = archive.read(path, KIND)
     try:
         return _build(header, arrays)

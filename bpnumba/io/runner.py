@@ -18,6 +18,8 @@ J. Behler, Int. J. Quantum Chem. 115, 1032 (2015); A. Singraber, J. Behler and C
 1827 (2019).
 """
 
+import errno
+import os
 import warnings
 from pathlib import Path
 
@@ -32,9 +34,9 @@ from bpnumba.kernels.table import FUNCTION
 from bpnumba.potential import Potential
 from bpnumba.scaling import Scaling
 from bpnumba.symmetry import SymmetryFunctions
-from bpnumba.units import of_files
+from bpnumba.units import NAMES, of_files
 
-__all__ = ["load_runner", "read_functions"]
+__all__ = ["check_folder", "load_runner", "read_functions"]
 
 
 def load_runner(directory, units="atomic"):
@@ -69,6 +71,7 @@ def load_runner(directory, units="atomic"):
     """
     length, energy = of_files(units)
     directory = Path(directory)
+    check_folder(directory)
     settings = read_settings(directory / "input.nn")
     rows, functions = _functions(settings, length)
     orders = [file_order(rows[rows["center"] == z]) for z in functions.numbers]
@@ -78,7 +81,7 @@ def load_runner(directory, units="atomic"):
         _scalings(settings, directory / "scaling.data", functions, orders),
         tuple(network_of(settings, directory, symbol, order) for symbol, order in zip(functions.species, orders)),
         {symbol: (mean_energy + _atom_energy(settings, symbol)) * energy for symbol in functions.species},
-        {"units of the files": units},
+        {"origin": f"files of RuNNer or n2p2, in {NAMES[units]}"},
         energy / conv_energy,
     )
 
@@ -100,6 +103,12 @@ def read_functions(path, units="atomic"):
     return _functions(read_settings(path), length)[1]
 
 
+def check_folder(path):
+    """Raise NotADirectoryError for one file out of the folder of a potential."""
+    if os.path.basename(path) in ("input.nn", "scaling.data") and os.path.isfile(path):
+        raise NotADirectoryError(errno.ENOTDIR, "is one file of a potential; give the folder that holds it", str(path))
+
+
 # ---- input.nn --------------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +120,12 @@ def _functions(settings, length):
             raise ValueError(f"expected cutoff_type 0 ... {len(CUTOFF_TYPES) - 1} and perhaps a part of the radius")
         cutoff = CUTOFF_TYPES[whole(line.words[0])]
         alpha = number(line.words[1]) if len(line.words) == 2 else 0.0
+    if "cutoff_alpha" in settings.lines:  # RuNNer's way to say it
+        both, line, alpha = len(line.words) == 2, settings.one("cutoff_alpha"), settings.number("cutoff_alpha")
+        if both or (alpha and cutoff.startswith("tanh")):
+            reason = "stands in cutoff_type as well" if both else f"makes the cutoff function {cutoff} jump in RuNNer"
+            raise ValueError(f"{line.where}: cutoff_alpha {reason}")
+    with named(line.where):
         if not 0.0 <= alpha < 1.0:
             raise ValueError(f"the inner radius is {alpha} of the cutoff radius, must be from 0 to below 1")
         if cutoff in WITHOUT_ALPHA:
@@ -206,5 +221,9 @@ def _linear(settings, path, minimum, maximum, mean, sigma):
         raise ValueError(f"{path}: scale_symmetry_functions_sigma in input.nn needs a sixth column")
     width, origin = (maximum - minimum if scale else sigma), (mean if center or not scale else minimum)
     idle = width == 0.0
-    factor = np.where(idle, 1.0, (high - low) / np.where(idle, 1.0, width))
-    return origin - low / factor, factor, idle
+    with np.errstate(all="ignore"):
+        factor = np.where(idle, 1.0, (high - low) / np.where(idle, 1.0, width))
+        shift = origin - low / factor
+    if not (np.isfinite(shift).all() and np.isfinite(factor).all() and (factor > 0.0).all()):
+        raise ValueError(f"{path}: a range or sigma is too small or too large to scale by")
+    return shift, factor, idle

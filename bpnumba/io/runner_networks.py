@@ -60,7 +60,8 @@ def _hidden(settings, symbol):
     """Number of hidden layers of an element, and what its numbers of neurons can be: a list of readings.
 
     n2p2 writes one line with one number per layer, RuNNer one line "layer number" for each layer that differs from the
-    others; with two layers a line may mean either.
+    others; with two layers a line may mean either.  And n2p2 itself passes over the last number of its line (Mode.cpp,
+    setupNeuralNetwork): its weights have the global number there.
     """
     own = settings.of_element("element_hidden_layers_short", symbol)
     line = own[0] if own else settings.one("global_hidden_layers_short")
@@ -85,6 +86,8 @@ def _hidden(settings, symbol):
                 readings.append(tuple(nodes[layer] for layer in range(1, n + 1)))
         if not readings:
             raise ValueError(f"expected {n} numbers of neurons, one per hidden layer, or lines 'layer number'")
+    if len(found) == 1 and 0 < n == len(found[0]) == len(everybody):
+        readings.append((*found[0][:-1], everybody[-1]))
     return n, readings
 
 

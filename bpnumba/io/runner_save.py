@@ -21,7 +21,7 @@ from bpnumba.io.runner_lines import (
 )
 from bpnumba.kernels.table import is_compact
 from bpnumba.network import views
-from bpnumba.units import of_files
+from bpnumba.units import NAMES, of_files
 
 __all__ = ["save"]
 
@@ -105,7 +105,7 @@ def _settings_lines(potential, rows, units, energy):
     inner = [] if cutoff in WITHOUT_ALPHA else [repr(alpha)]
     lines = [
         RULE,
-        f"# Neural network potential in {'bohr and Hartree' if units == 'atomic' else 'Angstrom and eV'}",
+        f"# Neural network potential in {NAMES[units]}",
         RULE,
         f"number_of_elements {len(potential.species)}",
         f"elements {' '.join(potential.species)}",

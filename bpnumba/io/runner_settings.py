@@ -24,10 +24,10 @@ from bpnumba.functions import sorted_species
 
 __all__ = ["Line", "Settings", "named", "number", "read_lines", "read_settings", "whole"]
 
-ONCE = ("number_of_elements", "elements", "cutoff_type", "scale_symmetry_functions", "center_symmetry_functions",
-        "scale_symmetry_functions_sigma", "scale_min_short", "scale_max_short", "global_hidden_layers_short",
-        "global_nodes_short", "global_activation_short", "normalize_nodes", "mean_energy", "conv_energy", "conv_length",
-        "nnp_type", "nn_type_short")  # fmt: skip
+ONCE = ("number_of_elements", "elements", "cutoff_type", "cutoff_alpha", "scale_symmetry_functions",
+        "center_symmetry_functions", "scale_symmetry_functions_sigma", "scale_min_short", "scale_max_short",
+        "global_hidden_layers_short", "global_nodes_short", "global_activation_short", "normalize_nodes", "mean_energy",
+        "conv_energy", "conv_length", "nnp_type", "nn_type_short")  # fmt: skip
 REPEATED = ("symfunction_short", "atom_energy", "element_hidden_layers_short", "element_nodes_short",
             "element_activation_short")  # fmt: skip
 ALIASES = {
@@ -98,9 +98,11 @@ def read_lines(path):
 
 def _check_last(line, before):
     """A number that lost its last digits is still a number: without a line's end it must look like the one above."""
-    if len(line.words) == len(before.words) and _form(line.words[-1]) != _form(before.words[-1]):
+    last, above = line.words[-1], before.words[-1]
+    cut = _form(last) != _form(above) or (last != above and above.startswith(last))  # 12 above, and 1
+    if cut and len(line.words) == len(before.words):
         raise ValueError(
-            f"{line.where}: the file does not end with a newline, and its last word, {line.words[-1]!r}, looks cut; if "
+            f"{line.where}: the file does not end with a newline, and its last word, {last!r}, looks cut; if "
             "the file is complete, add a newline"
         )
 
@@ -228,6 +230,8 @@ def read_settings(path):
         if keyword in ONCE + REPEATED:
             found.setdefault(keyword, []).append(Line(where, values))
         elif keyword not in CHARGED and not any(fnmatchcase(keyword, known) for known in TRAINING):
+            if where == everything[-1].where and any(known.startswith(word) for known in (*ONCE, *REPEATED, *ALIASES)):
+                raise ValueError(f"{where}: the file ends with {word!r}, which looks like the rest of a cut keyword")
             unknown.append(f"{word} (line {where.rpartition(' ')[2]})")
     settings = Settings(Path(path), found)
     _check_generation(settings, [line for line in everything if line.words[0] in CHARGED])

@@ -132,62 +132,54 @@ def arrange(functions, numbers):
     numbers : sequence of int
         Atomic numbers of the elements; their order is the element index.
     """
-    n_e = len(numbers)
     blocks = [functions[functions["center"] == z] for z in numbers]
     related, n_related = relations(blocks, numbers)
-    first_factor, last_factor = (np.zeros((n_e, n_e), np.int64) for _ in range(2))
-    first_angle, last_angle, first_group, last_group = (np.zeros((n_e, n_e, n_e), np.int64) for _ in range(4))
-    reach2, places = np.zeros((n_e, n_e, n_e)), {}
-    factors, angles, groups, members = [], [], [], []
+    *factors, places = list_factors(blocks, numbers, related, n_related)
+    groups = list_groups(blocks, numbers, related, n_related, factors[1], places)
+    return Table(np.array([len(block) for block in blocks], np.int64), *factors, *groups, related, n_related)
 
-    for c, block in enumerate(blocks):
-        for j, z in enumerate(numbers):
-            columns, cut = related[c, j, : n_related[c, j]], None
-            first_factor[c, j] = len(factors)
-            for factor, column in pair_factors(block, columns):
-                places.setdefault((c, j, factor), len(factors) - first_factor[c, j])
-                at, weight = np.searchsorted(columns, column), float(z) if is_weighted(block[column]["kind"]) else 1.0
-                factors.append((*factor, factor[2:] != cut, column, at, weight))
-                cut = factor[2:]
-            last_factor[c, j] = len(factors)
 
-    for c, block in enumerate(blocks):
-        for j, z_j in enumerate(numbers):
-            for k, z_k in enumerate(numbers):
-                found, cut = angular_groups(block, z_j, z_k), None
-                shapes = list(dict.fromkeys(angle_of(block[s]) for columns in found.values() for s in columns))
-                first_angle[c, j, k], first_group[c, j, k] = len(angles), len(groups)
-                angles += shapes
-                last_angle[c, j, k] = len(angles)
-                for (factor, narrow), columns in found.items():
-                    place_j, place_k = places[c, j, factor], places[c, k, factor]
-                    fresh, cut = narrow and factor[2:] != cut, factor[2:] if narrow else None
-                    begin, end = len(members), len(members) + len(columns)
-                    groups.append((place_j, place_k, first_factor[c, j] + place_j, narrow, fresh, begin, end))
-                    for s in columns:
-                        at_j, at_k = (np.searchsorted(related[c, e, : n_related[c, e]], s) for e in (j, k))
-                        norm = 1.0 if is_compact(block[s]["kind"]) else 2.0 ** (1.0 - block["zeta"][s])
-                        norm *= float(z_j * z_k) if is_weighted(block[s]["kind"]) else 1.0
-                        members.append((shapes.index(angle_of(block[s])), norm, s, at_j, at_k))
-                    reach2[c, j, k] = max(reach2[c, j, k], factor[4] ** 2 if narrow else np.inf)
-                last_group[c, j, k] = len(groups)
+def list_factors(blocks, numbers, related, n_related):
+    """`Table.factors`, `first_factor` and `last_factor`, and {(c, j, factor): place in the list of c and j}."""
+    factors, places = [], {}
+    first, last = (np.zeros(n_related.shape, np.int64) for _ in range(2))
+    for (c, j), width in np.ndenumerate(n_related):
+        columns, window = related[c, j, :width], None
+        first[c, j] = len(factors)
+        for factor, column in pair_factors(blocks[c], columns):
+            places.setdefault((c, j, factor), len(factors) - first[c, j])
+            weight = float(numbers[j]) if is_weighted(blocks[c]["kind"][column]) else 1.0
+            factors.append((*factor, factor[2:] != window, column, np.searchsorted(columns, column), weight))
+            window = factor[2:]
+        last[c, j] = len(factors)
+    return np.array(factors, FACTOR), first, last, places
 
-    return Table(
-        np.array([len(block) for block in blocks], np.int64),
-        np.array(factors, FACTOR),
-        first_factor,
-        last_factor,
-        np.array(angles, ANGLE),
-        first_angle,
-        last_angle,
-        np.array(groups, GROUP),
-        first_group,
-        last_group,
-        np.array(members, MEMBER),
-        reach2,
-        related,
-        n_related,
-    )
+
+def list_groups(blocks, numbers, related, n_related, first_factor, places):
+    """`Table.angles` to `Table.reach2`."""
+    angles, groups, members, shape = [], [], [], (len(numbers),) * 3
+    first_angle, last_angle, first_group, last_group = (np.zeros(shape, np.int64) for _ in range(4))
+    reach2 = np.zeros(shape)
+    for c, j, k in np.ndindex(shape):
+        block, window = blocks[c], None
+        found = angular_groups(block, numbers[j], numbers[k])
+        shapes = list(dict.fromkeys(angle_of(block[s]) for columns in found.values() for s in columns))
+        first_angle[c, j, k], first_group[c, j, k] = len(angles), len(groups)
+        angles += shapes
+        for (factor, narrow), columns in found.items():
+            place_j, place_k = places[c, j, factor], places[c, k, factor]
+            fresh, window = narrow and factor[2:] != window, factor[2:] if narrow else None
+            begin, end = len(members), len(members) + len(columns)
+            groups.append((place_j, place_k, first_factor[c, j] + place_j, narrow, fresh, begin, end))
+            for s in columns:
+                at_j, at_k = (np.searchsorted(related[c, e, : n_related[c, e]], s) for e in (j, k))
+                norm = 1.0 if is_compact(block["kind"][s]) else 2.0 ** (1.0 - block["zeta"][s])
+                norm *= float(numbers[j] * numbers[k]) if is_weighted(block["kind"][s]) else 1.0
+                members.append((shapes.index(angle_of(block[s])), norm, s, at_j, at_k))
+            reach2[c, j, k] = max(reach2[c, j, k], factor[4] ** 2 if narrow else np.inf)
+        last_angle[c, j, k], last_group[c, j, k] = len(angles), len(groups)
+    tables = np.array(angles, ANGLE), first_angle, last_angle, np.array(groups, GROUP), first_group, last_group
+    return *tables, np.array(members, MEMBER), reach2
 
 
 def is_radial(kind):

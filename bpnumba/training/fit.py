@@ -226,6 +226,13 @@ def names_beside(output):
     }
 
 
+def told(settings):
+    """Settings for the model file, without what the symmetry functions in it say, or say otherwise."""
+    plain = settings.plain()
+    of_choice = () if settings.symmetry_functions is None else ("cutoff", "n_functions", "cutoff_function")
+    return {name: value for name, value in plain.items() if name not in ("symmetry_functions", *of_choice)}
+
+
 # ---- after -----------------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +245,7 @@ def finish(potential, train, valid, run, reason, files, settings, stream):
         "best_iteration": state.best_iteration,
         "reason": reason,
         "seconds": state.history.rows[-1].elapsed,
-        "settings": settings.plain() | {"symmetry_functions": None},
+        "settings": told(settings),
     }
     potential = replace(potential, info={"training": training})
     if files:  # first what cost most
