@@ -221,10 +221,10 @@ class Potential:
         return replace(self, networks=networks, **changes)
 
     def save_runner(self, directory, units="atomic"):
-        """Write files of n2p2 and RuNNer: ``input.nn``, ``scaling.data`` and one ``weights.ZZZ.data`` per element.
+        """Write files of n2p2: ``input.nn``, ``scaling.data`` and one ``weights.ZZZ.data`` per element.
 
-        Each file is replaced only by a complete one; `bpnumba.load_runner` reads them back, with the same weights to
-        the last bit.
+        They serve ``pair_style hdnnp`` of LAMMPS, too.  Each file is replaced only by a complete one;
+        `bpnumba.load_runner` reads them back, with the same weights to the last bit.
 
         Parameters
         ----------
@@ -236,8 +236,8 @@ class Potential:
         Raises
         ------
         ValueError
-            For what these programs cannot express: symmetry functions WG5, several cutoff functions or alphas in one
-            potential, asymmetric cutoff functions.
+            For what n2p2 cannot express: symmetry functions WG5, several cutoff functions or alphas in one potential,
+            asymmetric cutoff functions, different activation functions of the output.
         OSError
             A file cannot be written; it is as it was.
         """

@@ -209,10 +209,10 @@ def test_convert_structures(folder, tmp_path, capsys, units):
     there = ["convert", str(folder / "input.data"), str(tmp_path / "all.xyz"), "--units", units]
     back = ["convert", str(tmp_path / "all.xyz"), str(tmp_path / "input.data.new"), "--units", units]
     assert cli.main(there) == cli.main(back) == 0
-    words = {"atomic": "bohr, Hartree", "metal": "Angstrom, eV"}[units]
+    words = {"atomic": "bohr and Hartree", "metal": "Angstrom and eV"}[units]
     assert capsys.readouterr().out == (
-        f"read {there[1]} ({words}): 2 structures, 3 atoms; wrote {there[2]} (Angstrom, eV)\n"
-        f"read {there[2]} (Angstrom, eV): 2 structures, 3 atoms; wrote {back[2]} ({words})\n"
+        f"read {there[1]} ({words}): 2 structures, 3 atoms; wrote {there[2]} (Angstrom and eV)\n"
+        f"read {there[2]} (Angstrom and eV): 2 structures, 3 atoms; wrote {back[2]} ({words})\n"
     )
     old = read_frames(there[1], units=units)
     for again in (ase.io.read(there[2], ":"), read_frames(back[2], units=units)):
@@ -238,11 +238,11 @@ def test_convert_models(folder, tmp_path, capsys, units):
     there = ["convert", str(folder / "si.npz"), str(tmp_path / "runner"), "--units", units]
     back = ["convert", str(tmp_path / "runner"), str(tmp_path / "si.npz"), "--units", units]
     assert cli.main(there) == cli.main(back) == 0
-    words = {"atomic": "bohr, Hartree", "metal": "Angstrom, eV"}[units]
+    words = {"atomic": "bohr and Hartree", "metal": "Angstrom and eV"}[units]
     about = "Si, 3 symmetry functions, 21 weights"
     assert capsys.readouterr().out == (
-        f"read the model {there[1]} (Angstrom, eV): {about}; wrote {there[2]} ({words})\n"
-        f"read the model {there[2]} ({words}): {about}; wrote {back[2]} (Angstrom, eV)\n"
+        f"read the model {there[1]} (Angstrom and eV): {about}; wrote {there[2]} ({words})\n"
+        f"read the model {there[2]} ({words}): {about}; wrote {back[2]} (Angstrom and eV)\n"
     )
     frames = ase.io.read(folder / "data.xyz", ":")
     old, new = (bpnumba.load(path).evaluate(frames) for path in (there[1], back[2]))

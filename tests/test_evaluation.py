@@ -10,6 +10,7 @@ from ase.io import write
 
 from bpnumba import Keys, Potential, SymmetryFunctions, evaluate
 from bpnumba.evaluation import Errors
+from bpnumba.io.input_data import write_structures
 from bpnumba.training.dataset import read
 from bpnumba.units import GPA
 
@@ -126,3 +127,12 @@ def test_nothing_to_compare_with(potential):
     carbon = Atoms("C", info={"REF_energy": 0.0})
     with pytest.raises(ValueError, match="supported: Si"):
         evaluate(potential, carbon)
+
+
+def test_units_of_files_and_columns_of_large_errors(potential, tmp_path):
+    labeled = frame(potential, energy=0.008, forces=0.1)
+    path = str(tmp_path / "input.data")
+    write_structures(path, [labeled], "metal")
+    assert evaluate(potential, path, units="metal").total.forces_rmse_ev_per_angstrom == pytest.approx(0.1, rel=1e-6)
+    far = evaluate(potential, frame(potential, energy=694.5, forces=0.1))
+    assert "8.68e+04 8.68e+04" in str(far)

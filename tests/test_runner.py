@@ -4,17 +4,19 @@ The numbers lie in ../shared/reference/runner beside the repository; its README 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 
-from bpnumba import Potential, load_runner
+from bpnumba import BPCalculator, Potential, load, load_runner
 from bpnumba.formulas.cutoff import CUTOFFS, window
 from bpnumba.functions import C2, C4, C5, G2, G4, G5, WC2, WC4, WC5, WG2, WG4
 from bpnumba.io.runner import read_functions
 from bpnumba.io.runner_lines import CUTOFF_TYPES, SHAPES, function_row
+from bpnumba.network import n_weights
 from bpnumba.pairs import Pairs
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.units import UNITS
@@ -206,12 +208,12 @@ def native(cutoff="poly2", alpha=0.2, **options):
     for seed, atoms in enumerate(frames):
         atoms.rattle(0.05, seed=seed)
     energies = {"H": -13.6, "O": -1 / 3}
-    options = {"hidden": {"H": (4, 3), "O": (5,)}, "activation": "softplus"} | options
+    options = {"hidden": {"H": (4, 3), "O": (5, 2)}, "activation": "softplus"} | options
     return Potential.untrained(functions, frames, seed=3, reference_energies=energies, **options)
 
 
 @pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize("hidden", [(4, 3), {"H": (4, 3), "O": (2, 2)}, {"H": (), "O": (5, 2, 3)}], ids=str)
+@pytest.mark.parametrize("hidden", [(4, 3), (), {"H": (4, 3), "O": (2, 3)}, {"H": (4,), "O": (7,)}], ids=str)
 def test_round_trip_of_ours(hidden, units, tmp_path):
     potential = native(hidden=hidden)
     potential.save_runner(tmp_path / "new" / "folder", units)
@@ -220,11 +222,57 @@ def test_round_trip_of_ours(hidden, units, tmp_path):
     assert np.array_equal(again.functions["kind"], potential.symmetry_functions.functions["kind"])
 
 
+def test_networks_of_different_depth(tmp_path):
+    potential = native(hidden={"H": (), "O": (5, 2, 3)})
+    with pytest.warns(UserWarning, match="n2p2 stops"):
+        potential.save_runner(tmp_path)
+    check_same(load_runner(tmp_path), potential, WATERS)
+
+
+def test_the_last_hidden_layer_is_filled_up(tmp_path):
+    """n2p2 gives all elements the last number of the global line: it must be true for all of them."""
+    native(hidden={"H": (4, 3), "O": (6, 5)}).save_runner(tmp_path)
+    text = (tmp_path / "input.nn").read_text()
+    assert "global_nodes_short 4 5\n" in text
+    assert "element_nodes_short O 6 5\n" in text
+    for z, sizes in ((1, (7, 4, 5, 1)), (8, (7, 6, 5, 1))):
+        lines = (tmp_path / f"weights.{z:03d}.data").read_text().splitlines()
+        assert sum(not line.startswith("#") for line in lines) == n_weights(sizes)
+
+
+def test_outputs_that_differ_cannot_be_written(tmp_path):
+    potential = native()
+    of_H, of_O = potential.networks
+    other = replace(of_H, activations=(*of_H.activations[:-1], "tanh"))
+    with pytest.raises(ValueError, match="of the output"):
+        replace(potential, networks=(other, of_O)).save_runner(tmp_path)
+
+
 def test_round_trip_of_cutoff_functions(tmp_path):
     for cutoff in CUTOFF_TYPES:
         potential = native(cutoff, alpha=0.0 if cutoff in ("hard", "tanh", "tanh_normalized") else 0.3)
         potential.save_runner(tmp_path)
         check_same(load_runner(tmp_path), potential, WATERS)
+
+
+def test_what_is_no_folder_of_a_potential(tmp_path):
+    native().save_runner(tmp_path)
+    with pytest.raises(NotADirectoryError, match="give the folder"):
+        load_runner(tmp_path / "input.nn")
+    for read in (load, BPCalculator):
+        with pytest.raises(IsADirectoryError, match="load_runner reads"):
+            read(tmp_path)
+
+
+def test_the_output_of_an_element_is_that_of_all(tmp_path):
+    """n2p2 takes the last letter of the global line for every element."""
+    potential = native()
+    potential.save_runner(tmp_path)
+    path = tmp_path / "input.nn"
+    text = path.read_text().replace("element_activation_short O p p l", "element_activation_short O p p t")
+    assert "O p p t" in text
+    path.write_text(text)
+    assert load_runner(tmp_path).networks[1].activations == potential.networks[1].activations
 
 
 # ---- numbers of n2p2's own tests -------------------------------------------------------------------------------------

@@ -30,7 +30,6 @@ reads, and forces.  n2p2 writes ``begin set=train`` and ``begin set=test`` for s
 
 import gzip
 import io
-import math
 import os
 import re
 import warnings
@@ -42,6 +41,7 @@ from ase.data import atomic_numbers
 from ase.io.formats import open_with_compression
 
 from bpnumba.io.archive import write_atomically
+from bpnumba.io.text import number
 from bpnumba.units import of_files
 
 __all__ = ["read_structures", "write_structures"]
@@ -49,6 +49,7 @@ __all__ = ["read_structures", "write_structures"]
 NUMBERS = {"lattice": 3, "atom": 9, "energy": 1, "charge": 1}  # words behind a keyword
 MOST = {"lattice": 3, "energy": 1, "charge": 1}  # lines in one structure
 SETS = ("train", "test")
+FLAT = 1e-8  # volume of a cell as a part of that with right angles; real cells have far more
 LABELS = {"energy": ("REF_energy", "energy", "free_energy"), "forces": ("REF_forces", "forces", "force")}
 WRITTEN = {"numbers", "positions", "comment", "set", "charge", "REF_charges", "initial_charges", "charges",
            *LABELS["energy"], *LABELS["forces"]}  # fmt: skip
@@ -182,17 +183,7 @@ def _add(entries, keyword, words):
         if atomic_numbers.get(symbol, 0) < 1:
             raise ValueError(f"unknown element {symbol!r}, expected a symbol such as Si as fourth word")
         entries["symbols"].append(symbol)
-    entries[keyword].append([_number(word) for word in words])
-
-
-def _number(word):
-    try:
-        value = float(word.replace("_", "?"))  # Python would read 1_0 as ten
-    except ValueError:
-        raise ValueError(f"{word!r} is not a number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{word!r} is not finite")
-    return value
+    entries[keyword].append([number(word) for word in words])
 
 
 def _atoms(entries, length, energy):
@@ -205,6 +196,9 @@ def _atoms(entries, length, energy):
     atoms = Atoms(entries["symbols"], columns[:, :3] * length)
     if entries["lattice"]:
         atoms.cell, atoms.pbc = np.array(entries["lattice"]) * length, True
+        edges = np.linalg.norm(atoms.cell, axis=1)
+        if not abs(np.linalg.det(atoms.cell)) > FLAT * edges.prod():
+            raise ValueError("the three lines 'lattice' enclose no volume")
     atoms.arrays["REF_forces"] = columns[:, 5:] * (energy / length)
     atoms.arrays["REF_charges"] = columns[:, 3].copy()
     for key, found in (

@@ -29,7 +29,8 @@ from ase.data import chemical_symbols
 from bpnumba.functions import WITHOUT_ALPHA, label
 from bpnumba.io.runner_lines import CUTOFF_TYPES, file_order, function_row, with_unit
 from bpnumba.io.runner_networks import network_of
-from bpnumba.io.runner_settings import named, number, read_lines, read_settings, whole
+from bpnumba.io.runner_settings import read_settings
+from bpnumba.io.text import named, number, read_lines, whole
 from bpnumba.kernels.table import FUNCTION
 from bpnumba.potential import Potential
 from bpnumba.scaling import Scaling

@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from bpnumba.functions import checked_row
-from bpnumba.io.runner_settings import number
+from bpnumba.io.text import number
 from bpnumba.kernels.table import FUNCTION
 
 __all__ = ["ACTIVATION_LETTERS", "CUTOFF_TYPES", "TYPES", "connections", "file_order", "function_row", "function_words",

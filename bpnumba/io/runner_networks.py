@@ -4,10 +4,10 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from bpnumba.io.runner_lines import ACTIVATION_LETTERS, connections
-from bpnumba.io.runner_settings import named, number, read_lines, whole
-from bpnumba.network import Network, n_weights
+from bpnumba.io.text import named, number, read_lines, whole
+from bpnumba.network import Network, n_weights, views
 
-__all__ = ["network_of"]
+__all__ = ["network_of", "with_idle"]
 
 
 def network_of(settings, directory, symbol, order):
@@ -53,7 +53,30 @@ def network_of(settings, directory, symbol, order):
     # potential is saved.  Numbers are only moved: what was written is read with the same bits, whatever the order.
     W = network.layers[0][0]
     W[order] = W.copy()
-    return network
+    return without_idle(network)
+
+
+def with_idle(network, width):
+    """The same network with so many neurons in the last hidden layer: weights and biases of the new ones are 0."""
+    *sizes, last, output = network.sizes
+    theta = np.zeros(n_weights((*sizes, width, output)))
+    for (W, b), (W_old, b_old) in zip(views(theta, (*sizes, width, output)), network.layers):
+        W[: len(W_old), : len(b_old)], b[: len(b_old)] = W_old, b_old
+    return Network((*sizes, width, output), network.activations, theta)
+
+
+def without_idle(network):
+    """The inverse of `with_idle`: without the neurons at the end of the last hidden layer that have only zeros."""
+    *sizes, last, output = network.sizes
+    if not sizes:
+        return network
+    (W_in, b_in), (W_out, b_out) = network.layers[-2:]
+    busy = np.flatnonzero(W_in.any(axis=0) | (b_in != 0.0) | W_out.any(axis=1))
+    width = max(1, busy[-1] + 1 if len(busy) else 0)
+    theta = np.empty(n_weights((*sizes, width, output)))
+    for (W, b), (W_old, b_old) in zip(views(theta, (*sizes, width, output)), network.layers):
+        W[:], b[:] = W_old[: len(W), : len(b)], b_old[: len(b)]
+    return Network((*sizes, int(width), output), network.activations, theta)
 
 
 def _hidden(settings, symbol):
@@ -93,7 +116,8 @@ def _hidden(settings, symbol):
 
 def _activations(settings, symbol, n):
     """Names of the activation functions of n hidden layers and the output."""
-    lines = settings.of_element("element_activation_short", symbol) or [settings.one("global_activation_short")]
+    everybody = settings.one("global_activation_short")
+    lines = settings.of_element("element_activation_short", symbol) or [everybody]
     with named(lines[-1].where):
         letters = lines[-1].words
         if len(lines) > 1 or not set(letters) <= set(ACTIVATION_LETTERS) or len(letters) != n + 1:
@@ -101,4 +125,8 @@ def _activations(settings, symbol, n):
                 f"expected {n + 1} letters of activation functions ({' '.join(ACTIVATION_LETTERS)}), one per hidden "
                 f"layer and one for the output, the same for all neurons of a layer; found {' '.join(letters)!r}"
             )
-    return tuple(ACTIVATION_LETTERS[letter] for letter in letters)
+    with named(everybody.where):
+        output = " ".join(everybody.words[-1:])  # n2p2 takes that of all elements from the global line
+        if output not in ACTIVATION_LETTERS:
+            raise ValueError(f"expected the letter of an activation function as last word, found {output!r}")
+    return tuple(ACTIVATION_LETTERS[letter] for letter in (*letters[:n], output))

@@ -4,6 +4,7 @@ Comes in: a `Potential`.  Goes out: a folder that n2p2 and `bpnumba.io.runner` r
 format cannot express.  All numbers keep all their digits.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bpnumba.io.runner_lines import (
     function_words,
     with_unit,
 )
+from bpnumba.io.runner_networks import with_idle
 from bpnumba.kernels.table import is_compact
 from bpnumba.network import views
 from bpnumba.units import NAMES, of_files
@@ -60,12 +62,13 @@ def save(potential, directory, units="atomic"):
     _check(potential, directory)
     rows = with_unit(potential.symmetry_functions.functions, 1.0 / length)
     files, scaling_lines, numbers = {}, [], potential.symmetry_functions.numbers
-    for e, (z, scaling, network) in enumerate(zip(numbers, potential.scalings, potential.networks), 1):
+    networks = _networks(potential, directory)
+    for e, (z, scaling, network) in enumerate(zip(numbers, potential.scalings, networks), 1):
         order = file_order(rows[rows["center"] == z])
         scaling_lines += _scaling_lines(e, scaling, order)
         files[f"weights.{z:03d}.data"] = [WEIGHTS_HEADER, *_weight_lines(network, order)]
     files["scaling.data"] = [SCALING_HEADER, *scaling_lines]
-    files["input.nn"] = _settings_lines(potential, rows, units, energy)
+    files["input.nn"] = _settings_lines(potential, networks, rows, units, energy)
     # Everything is text before anything is written, and input.nn, by which such a folder is known, is written last.
     data = {name: "".join(f"{line}\n" for line in lines).encode() for name, lines in files.items()}
     directory.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,24 @@ def _windows(rows):
     return list(dict.fromkeys(windows))
 
 
-def _settings_lines(potential, rows, units, energy):
+def _networks(potential, directory):
+    """The networks as n2p2 can read them.
+
+    n2p2 (3.0) passes over the last number of neurons of an element and takes the global one, and over its output's
+    activation function: narrower layers are filled up with neurons that have only zeros, which loading takes away.
+    """
+    if len({len(network.sizes) for network in potential.networks}) > 1:
+        warnings.warn(f"{directory}: the networks differ in their number of layers, where n2p2 stops", stacklevel=4)
+    if len({network.activations[-1] for network in potential.networks}) > 1:
+        raise ValueError(f"{directory}: n2p2 cannot read networks with different activation functions of the output")
+    widest = max((network.sizes[-2] for network in potential.networks if len(network.sizes) > 2), default=0)
+    return tuple(
+        network if network.sizes[-2] == widest or len(network.sizes) == 2 else with_idle(network, widest)
+        for network in potential.networks
+    )
+
+
+def _settings_lines(potential, networks, rows, units, energy):
     """Lines of ``input.nn``."""
     cutoff, alpha = (_windows(rows) or [("cosine", 0.0)])[0]
     E0_e = [float(potential.reference_energies[symbol] / energy) for symbol in potential.species]
@@ -118,14 +138,14 @@ def _settings_lines(potential, rows, units, energy):
         "scale_symmetry_functions_sigma",
         "scale_min_short 0.0",
         "scale_max_short 1.0",
-        *_network_lines(potential),
+        *_network_lines(potential.species, networks),
         "",
         *(f"symfunction_short {' '.join(function_words(row))}" for row in rows),
     ]
     return lines
 
 
-def _network_lines(potential):
+def _network_lines(species, networks):
     """Lines on layers, neurons and activation functions; those of the first element are the global ones."""
     letters = {name: letter for letter, name in ACTIVATION_LETTERS.items()}
     shapes = [
@@ -134,14 +154,14 @@ def _network_lines(potential):
             " ".join(map(str, network.sizes[1:-1])),
             " ".join(letters[name] for name in network.activations),
         )
-        for network in potential.networks
+        for network in networks
     ]
     keywords = ("hidden_layers_short", "nodes_short", "activation_short")
     lines = [f"global_{keyword} {value}" for keyword, value in zip(keywords, shapes[0])]
     if len(set(shapes)) > 1:
         lines += [
             f"element_{keyword} {symbol} {value}"
-            for symbol, shape in zip(potential.species, shapes)
+            for symbol, shape in zip(species, shapes)
             for keyword, value in zip(keywords, shape)
         ]
     return lines
