@@ -26,8 +26,8 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
-from bpnumba.io.runner import load_runner
 
+from bpnumba.io.runner import load_runner
 from bpnumba.pairs import Pairs
 from bpnumba.training.dataset import read
 from bpnumba.training.fit import untrained
