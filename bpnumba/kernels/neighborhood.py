@@ -28,7 +28,7 @@ def largest(first_a):
 @inlined
 def neighborhood(first_a, table):
     """Room for the neighbors of one center, sorted by element."""
-    n, widest = largest(first_a), max(1, (table.last_factor - table.first_factor).max())
+    n, widest = largest(first_a), max(1, table.most_factors)
     return (
         np.empty(n, np.int64),  # the pair in the list
         np.empty((3, n)),  # r
@@ -73,7 +73,7 @@ def enter(center, first_a, j_p, r_pc, element_a, table, room):
 @inlined
 def company(first_a, table):
     """Room for the partners of one neighbor."""
-    n, widest = largest(first_a), max(1, (table.last_angle - table.first_angle).max())
+    n, widest = largest(first_a), max(1, table.most_angles)
     return (
         np.empty(n, np.int64),  # k
         np.empty(n),  # u of the pair jk
@@ -144,6 +144,7 @@ def opposite(group, n, table, row):
         for q in range(n):
             phi_c[q], phi_c_u[q] = cut_gaussian(u_q[q], inverse_q[q], eta, rs, fc[q], fc_u[q])
     elif group.narrow:
-        phi_c[:n], phi_c_u[:n] = fc[:n], fc_u[:n]
+        for q in range(n):
+            phi_c[q], phi_c_u[q] = fc[q], fc_u[q]
     else:
         phi_c[:n], phi_c_u[:n] = 1.0, 0.0

@@ -107,6 +107,8 @@ class Table(NamedTuple):
     """
 
     n_functions: np.ndarray  # (n_e)
+    most_factors: int  # of a neighbor
+    most_angles: int  # of two
     factors: np.ndarray
     first_factor: np.ndarray  # (n_e, n_e)
     last_factor: np.ndarray
@@ -134,9 +136,22 @@ def arrange(functions, numbers):
     """
     blocks = [functions[functions["center"] == z] for z in numbers]
     related, n_related = relations(blocks, numbers)
-    *factors, places = list_factors(blocks, numbers, related, n_related)
-    groups = list_groups(blocks, numbers, related, n_related, factors[1], places)
-    return Table(np.array([len(block) for block in blocks], np.int64), *factors, *groups, related, n_related)
+    factors, first, last, places = list_factors(blocks, numbers, related, n_related)
+    angles, first_angle, last_angle, *groups = list_groups(blocks, numbers, related, n_related, first, places)
+    return Table(
+        np.array([len(block) for block in blocks], np.int64),
+        int((last - first).max()),
+        int((last_angle - first_angle).max()),
+        factors,
+        first,
+        last,
+        angles,
+        first_angle,
+        last_angle,
+        *groups,
+        related,
+        n_related,
+    )
 
 
 def list_factors(blocks, numbers, related, n_related):
