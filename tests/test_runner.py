@@ -150,8 +150,8 @@ def slope(potential, atoms, change, h=2e-4):
 def test_stress(case):
     """Of every periodic structure, along one strain that has all components.
 
-    Where a step takes a pair or a neuron across a kink, or a pair across a hard cutoff, it must be smaller: one distance
-    is 1e-6 Angstrom from a cutoff radius.
+    Where a step takes a pair or a neuron across a kink, or a pair across a hard cutoff, it must be smaller: one
+    distance is 1e-6 Angstrom from a cutoff radius.
     """
     potential, numbers, (length, _) = case
     strain = np.array([[0.5, 0.2, -0.1], [0.2, -0.4, 0.3], [-0.1, 0.3, 0.7]])
