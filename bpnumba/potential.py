@@ -240,6 +240,11 @@ class Potential:
             asymmetric cutoff functions, different activation functions of the output.
         OSError
             A file cannot be written; it is as it was.
+
+        Warns
+        -----
+        UserWarning
+            The networks differ in their number of layers: `bpnumba.load_runner` reads that, n2p2 stops.
         """
         from bpnumba.io.runner_save import save
 

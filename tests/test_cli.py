@@ -335,3 +335,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_endings_in_capitals(folder, tmp_path, capsys):
+    """They mean the same."""
+    there, back = tmp_path / "ALL.XYZ", tmp_path / "W.DATA"
+    assert cli.main(["convert", str(folder / "input.data"), str(there)]) == 0
+    assert cli.main(["convert", str(there), str(back)]) == 0
+    for a, b in zip(read_frames(str(folder / "input.data")), read_frames(str(back)), strict=True):
+        compare(a, b, rtol=4e-16)

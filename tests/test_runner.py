@@ -245,6 +245,13 @@ def test_the_last_hidden_layer_is_filled_up(tmp_path):
         assert sum(not line.startswith("#") for line in lines) == n_weights(sizes)
 
 
+def test_weights_that_are_zero_stay(tmp_path):
+    potential = native(hidden=(4, 3))
+    potential = potential.with_weights(0.0 * potential.theta)
+    potential.save_runner(tmp_path)
+    assert load_runner(tmp_path).theta.tobytes() == potential.theta.tobytes()
+
+
 def test_outputs_that_differ_cannot_be_written(tmp_path):
     potential = native()
     of_H, of_O = potential.networks

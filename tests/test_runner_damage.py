@@ -88,6 +88,23 @@ def test_a_whole_number_is_cut(folder):
         load_runner(folder)
 
 
+def test_every_cut_of_settings_that_end_in_angular_functions(folder, tmp_path):
+    """Their last number, rs, may be left out: a cut line could be a whole one with another cutoff radius."""
+    rows = [G2("H", "O", 0.3, 0.0, 5.0), G2("O", "H", 0.2, 0.1, 5.0), *(
+        G4("O", "H", "H", eta, 1.0, 1.0, rc, rs=0.25) for eta, rc in ((0.01, 5.25), (0.125, 4.75)))]  # fmt: skip
+    water(rows, hidden=(2,)).save_runner(tmp_path / "angular")
+    path = tmp_path / "angular" / "input.nn"
+    potential, data = load_runner(path.parent), path.read_bytes()
+    begin = data.index(b"symfunction_short")
+    for end in range(begin, len(data) - 1):
+        path.write_bytes(data[:end])
+        try:
+            again = load_runner(path.parent)
+        except (ValueError, UserWarning):
+            continue
+        assert again.evaluate(WATER).energy_m == potential.evaluate(WATER).energy_m
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_absent(folder, name):
     (folder / name).unlink()
@@ -229,6 +246,14 @@ def test_added_settings(folder, line, message):
     with pytest.raises(ValueError, match=message) as error:
         load_runner(folder)
     assert any(name in str(error.value) for name in FILES)
+
+
+def test_the_global_number_of_layers_is_read_in_any_case(folder):
+    add(folder, "element_hidden_layers_short H 2")
+    add(folder, "element_hidden_layers_short O 2")
+    change(folder / "input.nn", "global_hidden_layers_short 2", "global_hidden_layers_short 1.0x")
+    with pytest.raises(ValueError, match=r"input\.nn, line \d+: '1.0x' is not a whole number"):
+        load_runner(folder)
 
 
 def test_scaling(folder):

@@ -51,7 +51,7 @@ def read_frames(path, format=None, units="atomic"):
     if format in INPUT_DATA or (format is None and is_input_data(path)):
         return read_structures(path, units)
     try:
-        if format is None and path.lower().removesuffix(".gz").endswith(XYZ):
+        if format is None and path.removesuffix(".gz").lower().endswith(XYZ):
             with open_with_compression(path, "rt") as file:  # in memory: ASE seeks back for every frame, slow in a .gz
                 frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
         else:
@@ -70,7 +70,7 @@ def read_frames(path, format=None, units="atomic"):
 
 def is_input_data(path):
     """Whether an existing file is one of RuNNer or n2p2: by its name, and for other names in ``.data`` by ``begin``."""
-    if not named_input_data(path) or os.path.basename(path).startswith("input.data"):
+    if not named_input_data(path) or os.path.basename(path).lower().startswith("input.data"):
         return named_input_data(path)
     try:
         with open_with_compression(path, "rt") as file:  # a .data may be one of LAMMPS
@@ -82,8 +82,8 @@ def is_input_data(path):
 
 def named_input_data(path):
     """Whether a file is called like one of RuNNer or n2p2: input.data or input.data.anything, or .data at its end."""
-    name = os.path.basename(path).removesuffix(".gz")
-    return name.endswith(".data") or (name.startswith("input.data") and not name.lower().endswith(XYZ))
+    name = os.path.basename(path).removesuffix(".gz").lower()
+    return name.endswith(".data") or (name.startswith("input.data") and not name.endswith(XYZ))
 
 
 def write_frames(path, frames):
@@ -98,7 +98,7 @@ def write_frames(path, frames):
     OSError
         Nothing could be written.
     """
-    if path.lower().removesuffix(".gz").endswith(XYZ):
+    if path.removesuffix(".gz").lower().endswith(XYZ):
         data = "".join(map(_extended_xyz, frames)).encode()
         return write_atomically(path, gzip.compress(data, mtime=0) if path.endswith(".gz") else data)
     try:

@@ -53,7 +53,7 @@ def network_of(settings, directory, symbol, order):
     # potential is saved.  Numbers are only moved: what was written is read with the same bits, whatever the order.
     W = network.layers[0][0]
     W[order] = W.copy()
-    return without_idle(network)
+    return without_idle(network) if settings.of_element("element_nodes_short", symbol) else network
 
 
 def with_idle(network, width):
@@ -87,11 +87,11 @@ def _hidden(settings, symbol):
     setupNeuralNetwork): its weights have the global number there.
     """
     own = settings.of_element("element_hidden_layers_short", symbol)
-    line = own[0] if own else settings.one("global_hidden_layers_short")
-    with named(line.where):
-        if len(line.words) != 1 or len(own) > 1:
-            raise ValueError("expected one number of hidden layers, once")
-        n = whole(line.words[0])
+    for line in [settings.one("global_hidden_layers_short"), *own]:
+        with named(line.where):
+            if len(line.words) != 1 or len(own) > 1:
+                raise ValueError("expected one number of hidden layers, once")
+            n = whole(line.words[0])
     lines, everybody = settings.of_element("element_nodes_short", symbol), []
     if "global_nodes_short" in settings.lines or not lines:
         with named(settings.one("global_nodes_short").where):

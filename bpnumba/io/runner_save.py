@@ -138,15 +138,19 @@ def _settings_lines(potential, networks, rows, units, energy):
         "scale_symmetry_functions_sigma",
         "scale_min_short 0.0",
         "scale_max_short 1.0",
-        *_network_lines(potential.species, networks),
+        *_network_lines(potential, networks),
         "",
         *(f"symfunction_short {' '.join(function_words(row))}" for row in rows),
     ]
     return lines
 
 
-def _network_lines(species, networks):
-    """Lines on layers, neurons and activation functions; those of the first element are the global ones."""
+def _network_lines(potential, networks):
+    """Lines on layers, neurons and activation functions; those of the first element are the global ones.
+
+    Elements have lines of their own where the networks of the potential differ, also where filling up has made them
+    alike: loading looks for idle neurons only there.
+    """
     letters = {name: letter for letter, name in ACTIVATION_LETTERS.items()}
     shapes = [
         (
@@ -158,10 +162,10 @@ def _network_lines(species, networks):
     ]
     keywords = ("hidden_layers_short", "nodes_short", "activation_short")
     lines = [f"global_{keyword} {value}" for keyword, value in zip(keywords, shapes[0])]
-    if len(set(shapes)) > 1:
+    if len({(network.sizes[1:], network.activations) for network in potential.networks}) > 1:
         lines += [
             f"element_{keyword} {symbol} {value}"
-            for symbol, shape in zip(species, shapes)
+            for symbol, shape in zip(potential.species, shapes)
             for keyword, value in zip(keywords, shape)
         ]
     return lines

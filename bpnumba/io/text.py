@@ -30,15 +30,22 @@ def read_lines(path):
     split = ((n, re.split("[#!]", line, maxsplit=1)[0].split()) for n, line in lines)
     found = [Line(f"{path}, line {n}", words) for n, words in split if words]
     if text[-1:] not in ("", "\n", "\r") and len(found) > 1:
-        _check_last(found[-1], found[-2])
+        *others, last = found
+        alike = [line for line in others if line.words[:1] + line.words[2:3] == last.words[:1] + last.words[2:3]]
+        _check_last(last, [*others, *alike][-1], bool(alike))
     return found
 
 
-def _check_last(line, before):
-    """A number that lost its last digits is still a number: without a line's end it must look like the one above."""
+def _check_last(line, before, alike):
+    """A number that lost its last digits is still a number: without a line's end it must look like the one above.
+
+    Better than the line above is one with the same keyword and, behind an element, the same type of function (alike);
+    from such a line a word can be missing, too.
+    """
     last, above = line.words[-1], before.words[-1]
     cut = _form(last) != _form(above) or (last != above and above.startswith(last))  # 12 above, and 1
-    if cut and len(line.words) == len(before.words):
+    missing = len(before.words) - len(line.words)
+    if (cut and missing == 0) or (alike and missing > 0 and not NUMBER.fullmatch(line.words[0])):
         raise ValueError(
             f"{line.where}: the file does not end with a newline, and its last word, {last!r}, looks cut; if "
             "the file is complete, add a newline"
