@@ -134,7 +134,7 @@ def arrange(functions, numbers):
     numbers : sequence of int
         Atomic numbers of the elements; their order is the element index.
     """
-    blocks = [functions[functions["center"] == z] for z in numbers]
+    blocks = [[column_of(row) for row in functions[functions["center"] == z]] for z in numbers]
     related, n_related = relations(blocks, numbers)
     factors, first, last, places = list_factors(blocks, numbers, related, n_related)
     angles, first_angle, last_angle, *groups = list_groups(blocks, numbers, related, n_related, first, places)
@@ -161,10 +161,10 @@ def list_factors(blocks, numbers, related, n_related):
     for (c, j), width in np.ndenumerate(n_related):
         columns, window = related[c, j, :width], None
         first[c, j] = len(factors)
-        for factor, column in pair_factors(blocks[c], columns):
+        for factor, s in pair_factors(blocks[c], columns):
             places.setdefault((c, j, factor), len(factors) - first[c, j])
-            weight = float(numbers[j]) if is_weighted(blocks[c]["kind"][column]) else 1.0
-            factors.append((*factor, factor[2:] != window, column, np.searchsorted(columns, column), weight))
+            at, weight = (-1, 0.0) if s < 0 else (np.searchsorted(columns, s), blocks[c][s].weight(numbers[j]))
+            factors.append((*factor, factor[2:] != window, s, at, weight))
             window = factor[2:]
         last[c, j] = len(factors)
     return np.array(factors, FACTOR), first, last, places
@@ -178,7 +178,7 @@ def list_groups(blocks, numbers, related, n_related, first_factor, places):
     for c, j, k in np.ndindex(shape):
         block, window = blocks[c], None
         found = angular_groups(block, numbers[j], numbers[k])
-        shapes = list(dict.fromkeys(angle_of(block[s]) for columns in found.values() for s in columns))
+        shapes = list(dict.fromkeys(block[s].angle for columns in found.values() for s in columns))
         first_angle[c, j, k], first_group[c, j, k] = len(angles), len(groups)
         angles += shapes
         for (factor, narrow), columns in found.items():
@@ -188,9 +188,8 @@ def list_groups(blocks, numbers, related, n_related, first_factor, places):
             groups.append((place_j, place_k, first_factor[c, j] + place_j, narrow, fresh, begin, end))
             for s in columns:
                 at_j, at_k = (np.searchsorted(related[c, e, : n_related[c, e]], s) for e in (j, k))
-                norm = 1.0 if is_compact(block["kind"][s]) else 2.0 ** (1.0 - block["zeta"][s])
-                norm *= float(numbers[j] * numbers[k]) if is_weighted(block["kind"][s]) else 1.0
-                members.append((shapes.index(angle_of(block[s])), norm, s, at_j, at_k))
+                weight = block[s].weight(numbers[j] * numbers[k])
+                members.append((shapes.index(block[s].angle), block[s].norm * weight, s, at_j, at_k))
             reach2[c, j, k] = max(reach2[c, j, k], factor[4] ** 2 if narrow else np.inf)
         last_angle[c, j, k], last_group[c, j, k] = len(angles), len(groups)
     tables = np.array(angles, ANGLE), first_angle, last_angle, np.array(groups, GROUP), first_group, last_group
@@ -213,51 +212,61 @@ def is_weighted(kind):
     return kind.startswith("W")
 
 
+class Column(NamedTuple):
+    """One row of FUNCTION as the lists want it."""
+
+    kind: str
+    neighbors: tuple  # atomic numbers, 0 where there is none
+    factor: tuple  # what distinguishes a pair factor: eta, rs, number of the cutoff function, inner, rc, mirrored
+    angle: tuple  # what distinguishes an angular factor: a row of ANGLE
+    norm: float
+
+    def weight(self, number):
+        """Weight of neighbors with this atomic number, or product of two."""
+        return float(number) if is_weighted(self.kind) else 1.0
+
+
+def column_of(row):
+    """The `Column` of a row."""
+    values = dict(zip(FUNCTION.names, row.tolist(), strict=True))
+    kind, rc, cutoffs = values["kind"], values["rc"], list(CUTOFFS)
+    compact, neighbors = is_compact(kind), (values["first"], values["second"])
+    inner = 0.5 * (values["rl"] + rc) if compact else values["alpha"] * rc
+    factor = (values["eta"], values["rs"], cutoffs.index(values["cutoff"]), inner, rc, compact)
+    if not compact:
+        angle = (False, values["lam"], values["zeta"], 0, 0.0, 0.0)
+        return Column(kind, neighbors, factor, angle, 2.0 ** (1.0 - values["zeta"]))
+    left, right = np.radians([values["left"], values["right"]]).tolist()
+    # the angular factor of an asymmetric compact function is the symmetric one
+    angle = (True, 0.0, 0.0, cutoffs.index(values["cutoff"].removesuffix("a")), 0.5 * (left + right), right)
+    return Column(kind, neighbors, factor, angle, 1.0)
+
+
 def relations(blocks, numbers):
     """Columns of the functions of a center element that depend on a neighbor element, and how many they are."""
     related = np.zeros((len(blocks), len(numbers), max((len(block) for block in blocks), default=0)), np.int64)
     n_related = np.zeros(related.shape[:2], np.int64)
     for c, block in enumerate(blocks):
         for j, z in enumerate(numbers):
-            weighted = np.array([is_weighted(kind) for kind in block["kind"]], bool)
-            columns = np.flatnonzero(weighted | (block["first"] == z) | (block["second"] == z))
+            columns = [s for s, column in enumerate(block) if is_weighted(column.kind) or z in column.neighbors]
             n_related[c, j], related[c, j, : len(columns)] = len(columns), columns
     return related, n_related
-
-
-def factor_of(row):
-    """What distinguishes a pair factor: (eta, rs, position of the cutoff function, inner, rc, mirrored)."""
-    compact = is_compact(row["kind"])
-    inner = 0.5 * (row["rl"] + row["rc"]) if compact else row["alpha"] * row["rc"]
-    number = list(CUTOFFS).index(row["cutoff"])
-    return float(row["eta"]), float(row["rs"]), number, float(inner), float(row["rc"]), bool(compact)
-
-
-def angle_of(row):
-    """What distinguishes an angular factor: a row of ANGLE."""
-    if not is_compact(row["kind"]):
-        return False, float(row["lam"]), float(row["zeta"]), 0, 0.0, 0.0
-    # the angular factor of an asymmetric compact function is the symmetric one
-    number = list(CUTOFFS).index(row["cutoff"].removesuffix("a"))
-    left, right = np.radians([row["left"], row["right"]]).tolist()
-    return True, 0.0, 0.0, number, 0.5 * (left + right), right
 
 
 def pair_factors(block, columns):
     """Distinct pair factors of the related functions as (factor, column), column -1 where no radial function is it;
     those with one window side by side."""
-    radial = [(factor_of(block[s]), s) for s in columns if is_radial(block[s]["kind"])]
-    known = {factor for factor, _ in radial}
-    angular = {factor_of(block[s]) for s in columns if not is_radial(block[s]["kind"])}
-    everything = radial + [(factor, -1) for factor in angular - known]
+    radial = [(block[s].factor, s) for s in columns if is_radial(block[s].kind)]
+    angular = {block[s].factor for s in columns if not is_radial(block[s].kind)}
+    everything = radial + [(factor, -1) for factor in angular - {factor for factor, _ in radial}]
     return sorted(everything, key=lambda item: (item[0][2:], item[0][:2], item[1]))
 
 
 def angular_groups(block, z_j, z_k):
     """{(factor, narrow): columns} of the angular functions of two neighbors, narrow ones last and sorted by window."""
     found = {}
-    for s, row in enumerate(block):
-        couple = {(row["first"], row["second"]), (row["second"], row["first"])}
-        if not is_radial(row["kind"]) and (is_weighted(row["kind"]) or (z_j, z_k) in couple):
-            found.setdefault((factor_of(row), is_narrow(row["kind"])), []).append(s)
+    for s, column in enumerate(block):
+        meant = is_weighted(column.kind) or column.neighbors in ((z_j, z_k), (z_k, z_j))
+        if meant and not is_radial(column.kind):
+            found.setdefault((column.factor, is_narrow(column.kind)), []).append(s)
     return dict(sorted(found.items(), key=lambda item: (item[0][1], item[0][0][2:], item[0][0][:2])))
