@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 ROOMS = {
     "fit": "bpnumba.training.fit",
     "Dataset": "bpnumba.training.dataset",
-    "Keys": "bpnumba.training.dataset",
+    "Keys": "bpnumba.io.keys",
     "load": "bpnumba.io.model_file",
     "save": "bpnumba.io.model_file",
     "load_runner": "bpnumba.io.runner",

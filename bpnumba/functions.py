@@ -15,6 +15,8 @@ from bpnumba.kernels.table import FUNCTION, KINDS, is_compact, is_radial, is_wei
 
 DEFAULT_CUTOFF = "poly2"  # two continuous derivatives at the cutoff, and no exponential
 WITHOUT_ALPHA = ("tanh", "tanh_normalized", "hard")
+ELEMENTS = ("center", "first", "second")
+PARAMETERS = tuple(name for name in FUNCTION.names if name not in ("kind", *ELEMENTS, "rc", "cutoff"))
 COMPACT = tuple(name for name in CUTOFFS if name.startswith("poly")) + ("exp",)  # shapes of compact functions
 
 
@@ -138,6 +140,9 @@ def checked_row(kind, center, first, second, rc, cutoff, **parameters):
         what = "shape of a compact function" if is_compact(kind) else "cutoff function"
         raise ValueError(f"{kind}: no {what} {cutoff!r}; there are {', '.join(known)}")
     given = {name: float(0.0 + value) for name, value in {"rc": rc, **parameters}.items()}  # no text
+    for name, value in given.items():
+        if not np.isfinite(value):
+            raise ValueError(f"{kind} on {center}: {name} = {value} is out of range (a number)")
     rules = {
         "rc": (given["rc"] > 0.0, "rc > 0"),
         "eta": (given.get("eta", 0.0) >= 0.0, "eta >= 0"),
@@ -147,8 +152,7 @@ def checked_row(kind, center, first, second, rc, cutoff, **parameters):
         "rl": (given.get("rl", -1.0) < given["rc"], "rl < rc"),
         "left": (given.get("left", 0.0) < given.get("right", 1.0), "left < right"),
     }
-    rules = {name: (np.isfinite(value), "a number") for name, value in given.items()}, rules
-    for name, (good, rule) in (item for some in rules for item in some.items()):
+    for name, (good, rule) in rules.items():
         if not good:
             raise ValueError(f"{kind} on {center}: {name} = {given[name]} is out of range ({rule})")
     if given.get("alpha") and cutoff in WITHOUT_ALPHA:
@@ -173,13 +177,14 @@ def named_parameters(kind):
     return ("eta", "rs", "alpha") if is_radial(kind) else ("eta", "rs", "lam", "zeta", "alpha")
 
 
-def parameters_of(values):
-    """Parameters of a function by name from all columns of its row; those that its kind does not have must be 0."""
-    names = named_parameters(values["kind"])
-    for name in ("eta", "rs", "lam", "zeta", "alpha", "rl", "left", "right"):
-        if name not in names and values[name] != 0.0:
-            raise ValueError(f"{values['kind']} has no parameter {name}, it must be 0, not {values[name]!r}")
-    return {name: values[name] for name in names}
+def checked_columns(given):
+    """One checked row from all its columns by name, elements by their symbols; what a kind does not have must be 0."""
+    kind, elements = given["kind"], [given[name] for name in ELEMENTS]
+    names = named_parameters(kind)
+    for name in PARAMETERS:
+        if name not in names and given[name] != 0.0:
+            raise ValueError(f"{kind} has no parameter {name}, it must be 0, not {given[name]!r}")
+    return checked_row(kind, *elements, given["rc"], given["cutoff"], **{name: given[name] for name in names})
 
 
 def label(function):
@@ -200,8 +205,8 @@ def checked_rows(functions):
         if not isinstance(values, tuple | list) or len(values) != len(FUNCTION):
             raise ValueError(f"a symmetry function is a row of {len(FUNCTION)} values, not {values!r}")
         given = dict(zip(FUNCTION.names, values, strict=True))
-        elements = (symbol_of(given[name]) for name in ("center", "first", "second"))
-        rows.append(checked_row(given["kind"], *elements, given["rc"], given["cutoff"], **parameters_of(given)))
+        given |= {name: symbol_of(given[name]) for name in ELEMENTS}
+        rows.append(checked_columns(given))
     return np.array(rows, FUNCTION)
 
 

@@ -11,35 +11,15 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from bpnumba.functions import G2, G4, G5
+from bpnumba.io.runner import read_functions
 from bpnumba.pairs import Pairs
 from bpnumba.symmetry import SymmetryFunctions
 
 FOLDER = Path(__file__).parent.parent / ".." / "shared" / "reference" / "runner"
 WATER = "predict_H2O_RPBE-D3"
 CASES = [WATER, "synth_cutoff_1", "synth_cutoff_2", "synth_cutoff_4", "synth_cutoff_6", "synth_type9"]
-CUTOFF_TYPES = {"1": "cosine", "2": "tanh", "4": "exp", "5": "poly1", "6": "poly2", "7": "poly3", "8": "poly4"}
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"n2p2's numbers are not here: no folder {FOLDER}")
-
-
-def functions_of(case):
-    """The functions in the lines of input.nn, {line number: row}."""
-    lines = (FOLDER / case / "potential" / "input.nn").read_text().splitlines()
-    (code,) = (line.split()[1:2] for line in lines if line.startswith("cutoff_type"))
-    cutoff, rows = CUTOFF_TYPES[code[0]], {}
-    for number, line in enumerate(lines):
-        words = line.partition("#")[0].split()
-        if words[:1] != ["symfunction_short"]:
-            continue
-        center, kind, *rest = words[1:]
-        if kind == "2":
-            eta, rs, rc = map(float, rest[1:])
-            rows[number] = G2(center, rest[0], eta, rs, rc, cutoff)
-        else:
-            eta, lam, zeta, rc, *shift = map(float, rest[2:])
-            rows[number] = {"3": G4, "9": G5}[kind](center, *rest[:2], eta, zeta, lam, rc, *shift, cutoff=cutoff)
-    return rows
 
 
 def structures(case, numbers):
@@ -54,9 +34,10 @@ def structures(case, numbers):
 def case(request):
     """The set of functions with columns in n2p2's order, and all numbers."""
     numbers = dict(np.load(FOLDER / request.param / "reference.npz"))
-    rows = functions_of(request.param)
-    functions = SymmetryFunctions.from_functions([rows[n] for e in "HO" for n in numbers[f"sf_line_{e}"].tolist()])
-    assert len(functions.functions) == len(rows)
+    there = read_functions(FOLDER / request.param / "potential" / "input.nn", units="metal")  # numbers as they stand
+    order = {e: np.argsort(np.argsort(numbers[f"sf_line_{e}"])) for e in "HO"}
+    functions = SymmetryFunctions.from_functions(np.concatenate([there.functions_of(e)[order[e]] for e in "HO"]))
+    assert len(functions.functions) == len(there.functions)
     return functions, list(structures(request.param, numbers)), numbers
 
 

@@ -15,8 +15,8 @@ import ase.io
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 from ase.io.formats import open_with_compression
 
-from bpnumba.io.archive import write_atomically
 from bpnumba.io.input_data import read_structures
+from bpnumba.io.text import write_lines
 
 __all__ = ["is_input_data", "named_input_data", "read_frames", "write_frames"]
 
@@ -99,8 +99,7 @@ def write_frames(path, frames):
         Nothing could be written.
     """
     if path.removesuffix(".gz").lower().endswith(XYZ):
-        data = "".join(map(_extended_xyz, frames)).encode()
-        return write_atomically(path, gzip.compress(data, mtime=0) if path.endswith(".gz") else data)
+        return write_lines(path, (line for frame in frames for line in _extended_xyz(frame)))
     try:
         ase.io.write(path, frames)
         again = ase.io.read(path, ":", do_not_split_by_at_sign=True)
@@ -116,7 +115,7 @@ def write_frames(path, frames):
 
 
 def _extended_xyz(frame):
-    """One frame as ASE writes it, but with all digits of the arrays, and words that it reads back as words."""
+    """Lines of one frame as ASE writes it, but with all digits of the arrays, and words that it reads back as words."""
     frame = frame.copy()
     for name, value in frame.info.items():
         words = {name: value, "next": True}  # ASE would read a last '=' and what follows as one word
@@ -130,7 +129,7 @@ def _extended_xyz(frame):
     columns = [frame.arrays[name].reshape(len(frame), -1).tolist() for name in ("positions", *names)]
     rows = (" ".join([symbol, *(str(value) for column in row for value in column)])
             for symbol, *row in zip(frame.symbols, *columns))  # fmt: skip
-    return "".join(f"{line}\n" for line in (*header.getvalue().split("\n")[:2], *rows))
+    return [*header.getvalue().split("\n")[:2], *rows]
 
 
 def _check_path(path):

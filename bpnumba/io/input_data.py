@@ -40,8 +40,8 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.formats import open_with_compression
 
-from bpnumba.io.archive import write_atomically
-from bpnumba.io.text import number
+from bpnumba.io.keys import DEFAULT_KEYS, stored_in
+from bpnumba.io.text import number, write_lines
 from bpnumba.units import of_files
 
 __all__ = ["read_structures", "write_structures"]
@@ -50,7 +50,7 @@ NUMBERS = {"lattice": 3, "atom": 9, "energy": 1, "charge": 1}  # words behind a 
 MOST = {"lattice": 3, "energy": 1, "charge": 1}  # lines in one structure
 SETS = ("train", "test")
 FLAT = 1e-8  # volume of a cell as a part of that with right angles; real cells have far more
-LABELS = {"energy": ("REF_energy", "energy", "free_energy"), "forces": ("REF_forces", "forces", "force")}
+LABELS = DEFAULT_KEYS.names()
 WRITTEN = {"numbers", "positions", "comment", "set", "charge", "REF_charges", "initial_charges", "charges",
            *LABELS["energy"], *LABELS["forces"]}  # fmt: skip
 
@@ -131,7 +131,7 @@ def write_structures(path, frames, units="atomic"):
         raise ValueError(f"{path}: there is no frame to write")
     for m, frame in enumerate(frames):
         try:
-            stored = _stored(frame)
+            stored = stored_in(frame)
             lines += _frame_lines(frame, stored, *factors)
         except ValueError as error:
             raise ValueError(f"{path}: frame {m} cannot be written: {error}") from None
@@ -140,8 +140,7 @@ def write_structures(path, frames, units="atomic"):
             left_out.add("cell (not periodic)")
     if left_out:
         warnings.warn(f"{path}: this format has no place for {', '.join(sorted(left_out))}; left out", stacklevel=2)
-    data = "".join(f"{line}\n" for line in lines).encode()
-    write_atomically(path, gzip.compress(data, mtime=0) if path.endswith(".gz") else data)
+    write_lines(path, lines)
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -213,13 +212,6 @@ def _atoms(entries, length, energy):
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
-
-
-def _stored(frame):
-    """All that a frame has under a name; nothing is calculated."""
-    calculated = {} if frame.calc is None or frame.calc.check_state(frame) else frame.calc.results
-    stored = {**frame.info, **frame.arrays, **calculated}
-    return {name: value for name, value in stored.items() if value is not None}
 
 
 def _frame_lines(frame, stored, length, energy):

@@ -36,7 +36,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from bpnumba import __version__
-from bpnumba.functions import checked_row, parameters_of
+from bpnumba.functions import ELEMENTS, checked_columns
 from bpnumba.io import archive
 from bpnumba.kernels.table import FUNCTION
 from bpnumba.network import Network, n_weights
@@ -174,7 +174,7 @@ def _build(header, arrays):
 def _readable(row):
     """One symmetry function as a JSON row with chemical symbols; numbers keep all their digits."""
     values = dict(zip(COLUMNS, row.item(), strict=True))
-    values |= {name: chemical_symbols[values[name]] if values[name] else None for name in ("center", "first", "second")}
+    values |= {name: chemical_symbols[values[name]] if values[name] else None for name in ELEMENTS}
     return list(values.values())
 
 
@@ -195,8 +195,7 @@ def _row(row):
         raise ValueError(
             f"has a symmetry function with a cutoff of {values['rc']} Angstrom, beyond {LARGEST_CUTOFF:g}: {row}"
         )
-    elements = (values[name] for name in ("center", "first", "second"))
-    return checked_row(values["kind"], *elements, values["rc"], values["cutoff"], **parameters_of(values))
+    return checked_columns(values)
 
 
 def _network(symbol, entry, weights):

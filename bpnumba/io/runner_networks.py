@@ -7,7 +7,7 @@ from bpnumba.io.runner_lines import ACTIVATION_LETTERS, connections
 from bpnumba.io.text import named, number, read_lines, whole
 from bpnumba.network import Network, n_weights, views
 
-__all__ = ["network_of", "with_idle"]
+__all__ = ["network_of", "resized"]
 
 
 def network_of(settings, directory, symbol, order):
@@ -56,27 +56,23 @@ def network_of(settings, directory, symbol, order):
     return without_idle(network) if settings.of_element("element_nodes_short", symbol) else network
 
 
-def with_idle(network, width):
-    """The same network with so many neurons in the last hidden layer: weights and biases of the new ones are 0."""
-    *sizes, last, output = network.sizes
+def resized(network, width):
+    """The network with so many neurons in the last hidden layer: new ones have only zeros, others are left out."""
+    *sizes, _, output = network.sizes
     theta = np.zeros(n_weights((*sizes, width, output)))
     for (W, b), (W_old, b_old) in zip(views(theta, (*sizes, width, output)), network.layers):
-        W[: len(W_old), : len(b_old)], b[: len(b_old)] = W_old, b_old
+        n_in, n_out = min(len(W), len(W_old)), min(len(b), len(b_old))
+        W[:n_in, :n_out], b[:n_out] = W_old[:n_in, :n_out], b_old[:n_out]
     return Network((*sizes, width, output), network.activations, theta)
 
 
 def without_idle(network):
-    """The inverse of `with_idle`: without the neurons at the end of the last hidden layer that have only zeros."""
-    *sizes, last, output = network.sizes
-    if not sizes:
+    """The network without the neurons at the end of its last hidden layer that have only zeros."""
+    if len(network.sizes) == 2:
         return network
-    (W_in, b_in), (W_out, b_out) = network.layers[-2:]
+    (W_in, b_in), (W_out, _) = network.layers[-2:]
     busy = np.flatnonzero(W_in.any(axis=0) | (b_in != 0.0) | W_out.any(axis=1))
-    width = max(1, busy[-1] + 1 if len(busy) else 0)
-    theta = np.empty(n_weights((*sizes, width, output)))
-    for (W, b), (W_old, b_old) in zip(views(theta, (*sizes, width, output)), network.layers):
-        W[:], b[:] = W_old[: len(W), : len(b)], b_old[: len(b)]
-    return Network((*sizes, int(width), output), network.activations, theta)
+    return resized(network, max(1, int(busy[-1]) + 1 if len(busy) else 0))
 
 
 def _hidden(settings, symbol):
@@ -94,8 +90,9 @@ def _hidden(settings, symbol):
             n = whole(line.words[0])
     lines, everybody = settings.of_element("element_nodes_short", symbol), []
     if "global_nodes_short" in settings.lines or not lines:
-        with named(settings.one("global_nodes_short").where):
-            everybody = [whole(word) for word in settings.one("global_nodes_short").words]
+        line = settings.one("global_nodes_short")
+        with named(line.where):
+            everybody = [whole(word) for word in line.words]
             if not lines and len(everybody) != n:
                 raise ValueError(f"expected {n} numbers of neurons, one per hidden layer, found {len(everybody)}")
     if not lines:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from bpnumba.functions import WITHOUT_ALPHA
-from bpnumba.io.archive import write_atomically
 from bpnumba.io.runner_lines import (
     ACTIVATION_LETTERS,
     CUTOFF_TYPES,
@@ -20,7 +19,8 @@ from bpnumba.io.runner_lines import (
     function_words,
     with_unit,
 )
-from bpnumba.io.runner_networks import with_idle
+from bpnumba.io.runner_networks import resized
+from bpnumba.io.text import write_lines
 from bpnumba.kernels.table import is_compact
 from bpnumba.network import views
 from bpnumba.units import NAMES, of_files
@@ -69,11 +69,9 @@ def save(potential, directory, units="atomic"):
         files[f"weights.{z:03d}.data"] = [WEIGHTS_HEADER, *_weight_lines(network, order)]
     files["scaling.data"] = [SCALING_HEADER, *scaling_lines]
     files["input.nn"] = _settings_lines(potential, networks, rows, units, energy)
-    # Everything is text before anything is written, and input.nn, by which such a folder is known, is written last.
-    data = {name: "".join(f"{line}\n" for line in lines).encode() for name, lines in files.items()}
     directory.mkdir(parents=True, exist_ok=True)
-    for name, content in data.items():
-        write_atomically(directory / name, content)
+    for name, lines in files.items():  # input.nn, by which such a folder is known, is the last
+        write_lines(directory / name, lines)
 
 
 def _check(potential, directory):
@@ -112,10 +110,7 @@ def _networks(potential, directory):
     if len({network.activations[-1] for network in potential.networks}) > 1:
         raise ValueError(f"{directory}: n2p2 cannot read networks with different activation functions of the output")
     widest = max((network.sizes[-2] for network in potential.networks if len(network.sizes) > 2), default=0)
-    return tuple(
-        network if network.sizes[-2] == widest or len(network.sizes) == 2 else with_idle(network, widest)
-        for network in potential.networks
-    )
+    return tuple(resized(network, widest) if len(network.sizes) > 2 else network for network in potential.networks)
 
 
 def _settings_lines(potential, networks, rows, units, energy):

@@ -4,13 +4,16 @@
 (-0.0015, 12)
 """
 
+import gzip
 import io
 import math
 import re
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["Line", "named", "number", "read_lines", "whole"]
+from bpnumba.io.archive import write_atomically
+
+__all__ = ["Line", "named", "number", "read_lines", "whole", "write_lines"]
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?", re.ASCII)
 
@@ -34,6 +37,12 @@ def read_lines(path):
         alike = [line for line in others if line.words[:1] + line.words[2:3] == last.words[:1] + last.words[2:3]]
         _check_last(last, [*others, *alike][-1], bool(alike))
     return found
+
+
+def write_lines(path, lines):
+    """Write a text file, completely or not at all; compressed where its name ends in ``.gz``."""
+    data = "".join(f"{line}\n" for line in lines).encode()
+    write_atomically(path, gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
 
 
 def _check_last(line, before, alike):

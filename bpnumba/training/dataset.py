@@ -23,8 +23,9 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from bpnumba.io.frames import read_frames
+from bpnumba.io.keys import DEFAULT_KEYS, Keys
 from bpnumba.training import plausibility
-from bpnumba.training.labels import DEFAULT_KEYS, Keys, labels_of, warn_of_names
+from bpnumba.training.labels import labels_of, warn_of_names
 
 __all__ = ["Dataset", "Keys", "digest", "read", "report", "require", "split"]
 

@@ -2,9 +2,10 @@
 
 Comes in: an `ase.Atoms` as a file or a user gives it. Goes out: `Labels`, or an error that names frame and atom.
 
-Labels are looked for under the ``REF_`` keys of `Keys`, then under the plain names that ASE moves into its calculator.
-Units are eV, eV/Angstrom, eV/Angstrom^3; stress has ASE's sign, positive under tension. A virial (eV) has the sign that
-extended XYZ files have by custom of GAP, QUIP and MACE, the opposite of the sign inside this library::
+Labels are looked for under the ``REF_`` keys of `bpnumba.io.keys.Keys`, then under the plain names that ASE moves into
+its calculator. Units are eV, eV/Angstrom, eV/Angstrom^3; stress has ASE's sign, positive under tension. A virial (eV)
+has the sign that extended XYZ files have by custom of GAP, QUIP and MACE, the opposite of the sign inside this
+library::
 
     virial = -volume * stress = -dE/d(strain)
 
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from bpnumba.io.keys import DEFAULT_KEYS, PLAIN, stored_in
 from bpnumba.kernels.neighbors import neighbor_list
 from bpnumba.pairs import SAME_PLACE, check_distances, check_structure
 from bpnumba.units import MEV
@@ -27,39 +29,6 @@ from bpnumba.units import MEV
 SMEARING = 1e-3  # eV/atom; what a fit can notice
 ASYMMETRY = 0.05  # of the largest component; codes print few digits of tensors that are not quite converged
 DISAGREEMENT = 0.02  # between stress and virial of one frame, as they are rounded in a file
-
-
-class Keys(NamedTuple):
-    """Names of the labels in ``atoms.info`` and ``atoms.arrays``.
-
-    A default key that a frame lacks falls back to the plain name; a key given by the user does not. Stress and virial
-    are one label: if one of them is given, the other is not looked for. None leaves a label out.
-    """
-
-    energy: str | None = "REF_energy"
-    forces: str | None = "REF_forces"
-    stress: str | None = "REF_stress"
-    virial: str | None = "REF_virial"
-
-    def names(self):
-        """Kind of label -> names under which it is looked for, the best first."""
-        names = {
-            kind: () if key is None else (key, *PLAIN[kind]) if key == default else (key,)
-            for kind, key, default in zip(self._fields, self, DEFAULT_KEYS, strict=True)
-        }
-        given = [kind for kind in ("stress", "virial") if getattr(self, kind) != getattr(DEFAULT_KEYS, kind)]
-        if len(given) == 1:
-            names["virial" if given == ["stress"] else "stress"] = ()
-        return names
-
-
-DEFAULT_KEYS = Keys()
-PLAIN = {
-    "energy": ("energy", "free_energy"),
-    "forces": ("forces", "force"),
-    "stress": ("stress",),
-    "virial": ("virial",),
-}
 
 
 class Labels(NamedTuple):
@@ -89,7 +58,7 @@ def labels_of(frame, names, source):
     frame : ase.Atoms
         Nothing is calculated; results that its calculator holds for this very structure are labels.
     names : dict
-        From `Keys.names`.
+        From `bpnumba.io.keys.Keys.names`.
     source : str
         Name of the frame, for messages.
 
@@ -101,16 +70,15 @@ def labels_of(frame, names, source):
         three directions; stress and virial that contradict each other.
     """
     _check_frame(frame, source)
-    calculated = {} if frame.calc is None or frame.calc.check_state(frame) else frame.calc.results
-    stored = {**frame.info, **frame.arrays, **calculated}
-    found = {kind: next((name for name in names[kind] if stored.get(name) is not None), None) for kind in names}
+    stored = stored_in(frame)
+    found = {kind: next((name for name in names[kind] if name in stored), None) for kind in names}
     plain = {kind for kind in ("stress", "virial") if found[kind] in PLAIN[kind]}
     if len(plain) == 1 and found["stress"] and found["virial"]:
         found[plain.pop()] = None  # stress and virial are one label: a REF_ or user's key comes before a plain one
     found = {kind: name for kind, name in found.items() if name is not None}
     value = {kind: _checked(stored[name], kind, len(frame), f"{source}, {name}") for kind, name in found.items()}
     smearing = 0.0
-    if found.get("energy") == "energy" and "free_energy" in names["energy"] and stored.get("free_energy") is not None:
+    if found.get("energy") == "energy" and "free_energy" in names["energy"] and "free_energy" in stored:
         free = _checked(stored["free_energy"], "energy", len(frame), f"{source}, free_energy")
         smearing = (free - value["energy"]) / len(frame)
     return Labels(value.get("energy"), value.get("forces"), _stress(frame, value, found, source), found, smearing)
