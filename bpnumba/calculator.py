@@ -12,8 +12,10 @@
 """
 
 import os
+import time
 import warnings
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator, Parameters, PropertyNotImplementedError, all_changes
 from ase.outputs import Properties, all_outputs
 
@@ -21,7 +23,7 @@ from bpnumba.extrapolation import ExtrapolationError, ExtrapolationWarning, mess
 from bpnumba.io.model_file import load
 from bpnumba.potential import Potential
 
-__all__ = ["BPCalculator"]
+__all__ = ["BPCalculator", "warm_up"]
 
 ON_EXTRAPOLATION = ("warn", "ignore", "raise")
 
@@ -42,6 +44,9 @@ class BPCalculator(Calculator):
     on_extrapolation : str
         "warn": one `ExtrapolationWarning`, at the first structure with such atoms and never again, however long the
         run.  "raise": an `ExtrapolationError` in place of results.  "ignore": neither.
+    skin : float
+        Angstrom, without influence on the results: neighbors are searched for that much beyond the cutoff, and again
+        when an atom has moved half as far, the cell or the elements have changed.
 
     Raises
     ------
@@ -56,7 +61,7 @@ class BPCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
     ignored_changes = {"initial_charges", "initial_magmoms"}
 
-    def __init__(self, potential, on_extrapolation="warn"):
+    def __init__(self, potential, on_extrapolation="warn", skin=0.5):
         if on_extrapolation not in ON_EXTRAPOLATION:
             raise ValueError(f"on_extrapolation must be one of {', '.join(ON_EXTRAPOLATION)}, not {on_extrapolation!r}")
         is_path = isinstance(potential, str | os.PathLike)
@@ -70,7 +75,9 @@ class BPCalculator(Calculator):
             species=" ".join(self.potential.species),
             cutoff=self.potential.cutoff,
             on_extrapolation=on_extrapolation,
+            skin=skin,
         )
+        self.pair_list = self.potential.symmetry_functions.pair_list(skin)
         self.has_warned = False
 
     def set(self, **changes):
@@ -90,7 +97,7 @@ class BPCalculator(Calculator):
             raise PropertyNotImplementedError(
                 f"stress is defined only for three periodic directions; these atoms have pbc {self.atoms.pbc.tolist()}"
             )
-        prediction = self.potential.evaluate(self.atoms)
+        prediction = self.potential.evaluate(self.atoms, self.pair_list)
         if len(prediction.extrapolation):
             self._tell(prediction.extrapolation)
         energy = float(prediction.energy_m[0])
@@ -116,3 +123,20 @@ class BPCalculator(Calculator):
         if choice == "warn" and not self.has_warned:
             self.has_warned = True
             warnings.warn(message(events, functions), ExtrapolationWarning, stacklevel=2)
+
+
+def warm_up(potential):
+    """Compile what `BPCalculator` needs for this potential, or take it from the disk; says in words what was done."""
+    from bpnumba.kernels.compiling import COMPILED
+
+    start, before = time.perf_counter(), len(COMPILED)
+    atoms = Atoms(potential.species, [[1.3 * n, 0.0, 0.0] for n in range(len(potential.species))])
+    atoms.calc = BPCalculator(potential, on_extrapolation="ignore")
+    for _ in range(2):  # with a fresh list, and with one that is used again
+        atoms.get_forces()
+        atoms.positions[0, 1] += 0.01
+    compiled = len(COMPILED) - before
+    return (
+        f"{', '.join(potential.species)}: kernels are ready after {time.perf_counter() - start:.1f} s, "
+        f"{compiled} of them compiled" + (f" and kept in {COMPILED[-1]}" if compiled else ", all others from the disk")
+    )

@@ -83,10 +83,16 @@ def evaluate(model, data, json_path=None, plot=None, **options):
         plots.parity(potential, dataset, plot, title=", ".join(data))
 
 
-def info(model, **units):
-    """What is in a model."""
+def info(model=None, kernels=False, **units):
+    """What is in a model, and with --kernels, which kernels this machine uses and why."""
     from bpnumba.conversion import load_model
 
+    if kernels or model is None:
+        from bpnumba import kernels as room
+
+        print(room.report())
+    if model is None:
+        return
     potential = load_model(model, **units)
     about, errors = dict(potential.info), {}
     if isinstance(about.get("training"), dict):
@@ -96,6 +102,14 @@ def info(model, **units):
     print("\n".join(_indented(about)))
     for name, plain in errors.items() if isinstance(errors, dict) else [("the", errors)]:
         print(f"\n{name} errors\n{_table(plain)}")
+
+
+def warmup(model, **units):
+    """Compile the kernels for a model now, and keep them for later."""
+    from bpnumba import calculator
+    from bpnumba.conversion import load_model
+
+    print(calculator.warm_up(load_model(model, **units)))
 
 
 def convert(source, target, **options):
@@ -147,7 +161,8 @@ def parser():
     _add_keys(two)
 
     three = _command(commands, "info", info)
-    three.add_argument("model", help="model file, or folder of RuNNer or n2p2")
+    three.add_argument("model", nargs="?", help="model file, or folder of RuNNer or n2p2")
+    three.add_argument("--kernels", action="store_true", help="which kernels this machine uses, and why")
     _add_units(three)
 
     four = _command(commands, "convert", convert)
@@ -158,6 +173,10 @@ def parser():
 
     five = _command(commands, "demo", demo)
     five.add_argument("--folder", default=".", help="where to write (default: the current folder)")
+
+    six = _command(commands, "warmup", warmup)
+    six.add_argument("model", help="model file, or folder of RuNNer or n2p2")
+    _add_units(six)
     return top
 
 

@@ -30,6 +30,10 @@ class Layout(NamedTuple):
     table: NamedTuple
     size: int
 
+    @property
+    def n_centers(self):
+        return len(self.offset_a)
+
     def split(self, flat):
         """The blocks (n_atoms_e, n_functions_e) of a flat array, as views."""
         blocks, end = [], 0
@@ -81,6 +85,14 @@ class Descriptors(NamedTuple):
         cpu.pushforward(*self._where(), checked(r_dot_pc, self.pairs.r_pc.shape, "r_dot_pc"), G_dot)
         return self.layout.split(G_dot)
 
+    def forces(self, dE_dG):
+        """Forces (n_atoms, 3) and virial (n_structures, 3, 3) from dE/dG."""
+        return self.pairs.pullback(self.pullback(dE_dG))
+
+    def tangents(self, x_dot_ac, strain_dot_mcc):
+        """Tangents of the values from those of positions (besides what the strain does to them) and strain."""
+        return self.pushforward(self.pairs.pushforward(x_dot_ac, strain_dot_mcc))
+
     def stored(self, dtype=np.float64):
         """The same with a stored Jacobian: faster contractions for 3 n_functions numbers per pair."""
         pairs, table, element_a = self.pairs, self.layout.table, self.layout.element_a
@@ -113,6 +125,8 @@ class StoredDescriptors(NamedTuple):
         G_dot = np.empty(self.layout.size)
         stored.pushforward(*self._where(), checked(r_dot_pc, self.pairs.r_pc.shape, "r_dot_pc"), G_dot)
         return self.layout.split(G_dot)
+
+    forces, tangents = Descriptors.forces, Descriptors.tangents
 
     def block(self, p):
         """Columns of the functions related to pair p, and their derivatives dG/dr_p, (3, n_columns)."""

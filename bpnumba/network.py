@@ -106,7 +106,8 @@ class States(NamedTuple):
     ----------
     energy_a : (n_atoms,) atomic energies, eV
     a : list with one array (n_atoms, n_in) per layer, the input of the layer; a[0] is x
-    s1, s2 : lists with one array (n_atoms, n_out) per layer, f'(z) and f''(z)
+    s1 : list with one array (n_atoms, n_out) per layer, f'(z)
+    s2 : list with one function per layer, which returns f''(z)
     """
 
     energy_a: np.ndarray
@@ -311,7 +312,7 @@ class Network:
         p, q = e_bar_a[:, None], 1.0
         for k in reversed(range(len(layers))):
             W, (W_bar, b_bar) = layers[k][0], layers_bar[k]
-            s1, s2 = states.s1[k], states.s2[k]
+            s1, s2 = states.s1[k], states.s2[k]()
             p, q = p * s1 + q * s2 * z_dot[k], q * s1
             W_bar[:] = states.a[k].T @ p + a_dot[k].T @ q
             b_bar[:] = p.sum(axis=0)

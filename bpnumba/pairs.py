@@ -217,6 +217,16 @@ class Pairs:
         return r_dot_pc
 
 
+class FreshList:
+    """Where there is no wider list to use again: `Pairs` searched for at each call."""
+
+    def __init__(self, cutoff):
+        self.cutoff = cutoff
+
+    def pairs(self, atoms, first_frame=0):
+        return Pairs.from_atoms(atoms, self.cutoff, first_frame)
+
+
 def stress_voigt(virial_mcc, volume_m):
     """Stress W/V, symmetrized, in Voigt order xx, yy, zz, yz, xz, xy; positive under tension, as in ASE.
 

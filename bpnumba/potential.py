@@ -150,11 +150,20 @@ class Potential:
         energy_a, dE_dG = self.energies_and_slopes(layout, x_e)  # x -> e, and back
         for atoms, symbol in zip(layout.atoms_e, self.species):
             energy_a[atoms] += self.reference_energies[symbol]
-        dE_dr = descriptors.pullback(dE_dG)  # one vector per pair
-        forces_ac, virial_mcc = pairs.pullback(dE_dr)  # the only scatter
+        forces_ac, virial_mcc = descriptors.forces(dE_dG)  # through one vector per pair, dE/dr
         energy_m = np.bincount(pairs.structure_a[: pairs.n_centers], energy_a, minlength=pairs.n_structures)
         extrapolation = outside(descriptors, self.scalings, self.species)
         return Prediction(energy_m, energy_a, forces_ac, virial_mcc, pairs.volume_m, extrapolation)
+
+    def energies(self, pairs):
+        """Total energies (n_structures) in eV alone, for less than half the cost of `predict`."""
+        descriptors = self.symmetry_functions.describe(pairs)
+        energy_a = np.empty(pairs.n_centers)
+        for atoms, x, network, symbol in zip(
+            descriptors.layout.atoms_e, self.inputs(descriptors), self.networks, self.species
+        ):
+            energy_a[atoms] = self.energy_unit * network.energy(x) + self.reference_energies[symbol]
+        return np.bincount(pairs.structure_a[: pairs.n_centers], energy_a, minlength=pairs.n_structures)
 
     def inputs(self, descriptors):
         """Scaled symmetry functions, the inputs of the networks, per element."""
@@ -162,20 +171,22 @@ class Potential:
 
     def energies_and_slopes(self, layout, x_e):
         """Atomic energies without reference energies (n_centers), and dE/dG per element."""
-        energy_a, dE_dG = np.empty(len(layout.offset_a)), []
+        energy_a, dE_dG = np.empty(layout.n_centers), []
         for atoms, x, scaling, network in zip(layout.atoms_e, x_e, self.scalings, self.networks):
             e, dE_dx = network.energy_and_slope(x)
             energy_a[atoms] = self.energy_unit * e
             dE_dG.append(scaling.pullback(self.energy_unit * dE_dx))
         return energy_a, tuple(dE_dG)
 
-    def evaluate(self, atoms):
+    def evaluate(self, atoms, pair_list=None):
         """Energy, atomic energies, forces, virial and stress of one structure or of a list.
 
         Parameters
         ----------
         atoms : ase.Atoms or list of ase.Atoms
             Any cell, any periodicity.
+        pair_list : optional
+            One of ``symmetry_functions.pair_list(skin)``, to be used again for the same atoms after they moved.
 
         Returns
         -------
@@ -189,10 +200,10 @@ class Potential:
             `Pairs.from_atoms`), and if a result is not finite, which names the structure.
         """
         frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
-        parts = []
+        parts, pair_list = [], pair_list or self.symmetry_functions.pair_list()
         for first, last in batches([len(frame) for frame in frames]):
             batch = frames[first:last] if frames[0] is not atoms else atoms
-            parts.append(self.predict(Pairs.from_atoms(batch, self.cutoff, first_frame=first)))
+            parts.append(self.predict(pair_list.pairs(batch, first)))
         if not parts:
             raise ValueError("no structure is given: the list of atoms is empty")
         prediction = Prediction.join(parts) if len(parts) > 1 else parts[0]

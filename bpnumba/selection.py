@@ -16,7 +16,6 @@ from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse.linalg import eigsh
 
 from bpnumba.formulas.cutoff import CUTOFFS
 from bpnumba.kernels.table import FUNCTION, make_row
@@ -156,6 +155,8 @@ def choose(G, n, radial_of, residual=1e-4):
 
 def leading_vector(gram):
     """Eigenvector of the largest eigenvalue; started from the diagonal, so that it is the same each time."""
+    from scipy.sparse.linalg import eigsh  # takes 0.15 s to import, and only the choice of functions needs it
+
     return eigsh(gram, k=1, v0=np.diag(gram))[1][:, 0] if len(gram) > 1 else np.ones(1)
 
 

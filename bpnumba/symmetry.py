@@ -11,6 +11,7 @@ derivatives.  `SymmetryFunctions` is also the public face for users of descripto
 """
 
 from dataclasses import replace
+from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
@@ -20,8 +21,12 @@ from ase.data import atomic_numbers, chemical_symbols
 from bpnumba import selection
 from bpnumba.descriptors import Descriptors, Layout
 from bpnumba.functions import DEFAULT_CUTOFF, G2, G4, G5, checked_rows, named_parameters, sorted_species
+from bpnumba.kernels.machine import this_machine
 from bpnumba.kernels.table import FUNCTION, arrange
-from bpnumba.pairs import Pairs
+from bpnumba.kernels.threads import in_order
+from bpnumba.packed_descriptors import PackedDescriptors, parts_of
+from bpnumba.packed_pairs import PackedPairs, VerletList
+from bpnumba.pairs import FreshList, Pairs
 
 HEADINGS = {"eta": "eta (1/A^2)", "rs": "rs (A)", "lam": "lam", "zeta": "zeta", "alpha": "alpha", "rl": "rl (A)",
             "left": "left (deg)", "right": "right (deg)"}  # fmt: skip
@@ -180,8 +185,33 @@ class SymmetryFunctions:
         """Rows of the functions with this element at their center, in the order of the columns of G."""
         return self.functions[self.functions["center"] == atomic_numbers[symbol]]
 
+    @cached_property
+    def parts(self):
+        """Plans of the fast kernels for the processor at hand (`bpnumba.packed_descriptors.Part`); empty without."""
+        machine = this_machine()
+        return parts_of(self.functions, self.numbers, machine) if machine.lanes else ()
+
+    def __getstate__(self):
+        """For copies in other processes and on other machines, which have kernels of their own."""
+        return {name: value for name, value in self.__dict__.items() if name != "parts"}
+
+    def pair_list(self, skin=0.0):
+        """An object whose ``pairs(atoms, first_frame=0)`` gives pairs for the fastest kernels that this machine has.
+
+        Parameters
+        ----------
+        skin : float
+            Angstrom; a `VerletList` searches anew when an atom has moved farther than half of it.
+        """
+        if not self.parts:
+            return FreshList(self.cutoff)
+        half, full = (part is not None for part in self.parts)
+        return VerletList(self.cutoff, self.numbers, half, full, skin, in_order)
+
     def describe(self, pairs):
-        """Symmetry functions of all centers of a pair list: `Descriptors`."""
+        """Symmetry functions of all centers: `Descriptors` of `Pairs`, or `PackedDescriptors` of `PackedPairs`."""
+        if isinstance(pairs, PackedPairs):
+            return PackedDescriptors.of(pairs, self.parts, self.table.n_functions)
         index = np.full(len(chemical_symbols), -1)
         index[list(self.numbers)] = np.arange(len(self.numbers))
         element_a = index[pairs.number_a]

@@ -264,6 +264,95 @@ def test_memory_does_not_grow(silicon):
 # ---- ASE -------------------------------------------------------------------------------------------------------------
 
 
+# ---- a list that is used again ---------------------------------------------------------------------------------------
+
+
+def walk(atoms, n_steps, amplitude, seed=3):
+    """The same atoms after steps at random."""
+    random = np.random.default_rng(seed)
+    for _ in range(n_steps):
+        atoms.positions += random.normal(0, amplitude, atoms.positions.shape)
+        yield atoms
+
+
+def assert_like_fresh(atoms, potential):
+    """Energy, forces and stress to the last digits as with a new calculator."""
+    fresh = with_calculator(atoms, potential)
+    assert atoms.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), rel=1e-13, abs=1e-12)
+    scale = np.abs(fresh.get_forces()).max()
+    np.testing.assert_allclose(atoms.get_forces(), fresh.get_forces(), rtol=0, atol=1e-12 * scale)
+    if atoms.pbc.all():
+        np.testing.assert_allclose(atoms.get_stress(), fresh.get_stress(), rtol=0, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("pbc", [True, (True, False, True), False])
+@pytest.mark.parametrize("skin", [0.0, 0.3, 2.0])
+def test_a_list_used_again_gives_what_a_fresh_one_gives(carbide, pbc, skin):
+    atoms = rattled("SiC", (2, 1, 1))
+    atoms.pbc = pbc
+    atoms.calc = BPCalculator(carbide, on_extrapolation="ignore", skin=skin)
+    for moved in walk(atoms, 25, 0.02):
+        assert_like_fresh(moved, carbide)
+    if hasattr(atoms.calc.pair_list, "rebuilds"):  # not with plain kernels
+        most = {0.0: (25, 25), 0.3: (3, 20), 2.0: (1, 1)}[skin]
+        assert most[0] <= atoms.calc.pair_list.rebuilds <= most[1]
+
+
+def test_a_list_is_not_used_for_something_else(carbide):
+    """Cell, periodicity, elements and number of atoms may change from one call to the next."""
+    atoms = rattled("SiC", (2, 1, 1))
+    atoms.calc = BPCalculator(carbide, on_extrapolation="ignore", skin=1.0)
+    assert_like_fresh(atoms, carbide)
+    for change in (
+        lambda: atoms.set_cell(atoms.cell * 1.001),
+        lambda: atoms.set_pbc([True, False, True]),
+        lambda: atoms.set_atomic_numbers(atoms.numbers[::-1].copy()),
+        lambda: atoms.__delitem__(3),
+        lambda: atoms.set_cell(atoms.cell * 0.99, scale_atoms=True),
+        lambda: atoms.positions.__setitem__(0, atoms.positions[0] + atoms.cell[0]),  # the same place, an image farther
+    ):
+        change()
+        assert_like_fresh(atoms, carbide)
+
+
+def test_bad_positions_are_named_although_the_list_is_there(carbide):
+    atoms = rattled("SiC", (2, 1, 1))
+    atoms.calc = BPCalculator(carbide, on_extrapolation="ignore", skin=4.0)
+    atoms.get_forces()
+    atoms.positions[3] = np.nan
+    with pytest.raises(ValueError, match="the position of atom 3"):
+        atoms.get_forces()
+    atoms.positions[3] = atoms.positions[2] + [1e-5, 0, 0]
+    with pytest.raises(ValueError, match="are at one place"):
+        atoms.get_forces()
+
+
+def test_a_skin_must_be_a_length(silicon):
+    for skin in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="the skin must be 0 or a positive number"):
+            BPCalculator(silicon, skin=skin)
+
+
+def test_energies_alone(carbide):
+    frames = [rattled("SiC", seed=m) for m in range(3)]
+    functions = carbide.symmetry_functions
+    found = carbide.energies(functions.pair_list().pairs(frames))
+    np.testing.assert_allclose(found, carbide.evaluate(frames).energy_m, rtol=1e-14)
+
+
+def test_plain_kernels_give_the_same(carbide, monkeypatch):
+    """Where a processor lacks what the fast kernels need."""
+    atoms = rattled("SiC", (2, 1, 1))
+    fast = with_calculator(atoms, carbide)
+    fast.get_forces()
+    monkeypatch.setenv("BPNUMBA_KERNELS", "plain")
+    functions = SymmetryFunctions.from_functions(carbide.symmetry_functions.functions)
+    plain = with_calculator(atoms, replace(carbide, symmetry_functions=functions))
+    assert type(plain.calc.pair_list).__name__ == "FreshList"
+    np.testing.assert_allclose(plain.get_forces(), fast.get_forces(), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(plain.get_stress(), fast.get_stress(), rtol=0, atol=1e-12)
+
+
 def test_results_are_kept_until_the_atoms_change(silicon, monkeypatch):
     atoms, calls = with_calculator(rattled(), silicon), []
     evaluate = Potential.evaluate

@@ -319,6 +319,43 @@ def test_warnings_are_one_line(folder, capsys, monkeypatch):
     assert capsys.readouterr().err == "bpnumba: warning: look here\n"
 
 
+def test_which_kernels_and_why(capsys, monkeypatch):
+    assert cli.main(["info", "--kernels"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(("kernels: fast, ", "kernels: plain"))
+    assert lines[1].startswith("   because ")
+    assert "threads: " in lines[2]
+    assert lines[3].startswith("machine code is kept in ")
+    monkeypatch.setenv("BPNUMBA_KERNELS", "plain")
+    monkeypatch.setenv("BPNUMBA_THREADS", "3")
+    assert cli.main(["info", "--kernels"]) == 0
+    assert "kernels: plain\n   because BPNUMBA_KERNELS=plain asks for them\nthreads: 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("variable", "value", "expected"), [
+    ("BPNUMBA_THREADS", "many", "BPNUMBA_THREADS must be a positive number of threads, not 'many'"),
+    ("BPNUMBA_KERNELS", "fast", "BPNUMBA_KERNELS must be plain, 2, 4 or 8, not 'fast'"),
+])  # fmt: skip
+def test_a_wrong_wish_for_kernels(variable, value, expected, monkeypatch, capsys):
+    monkeypatch.setenv(variable, value)
+    assert cli.main(["info", "--kernels"]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_info_of_nothing(capsys):
+    """Without a model it is about the machine."""
+    assert cli.main(["info"]) == 0
+    assert capsys.readouterr().out.startswith("kernels: ")
+
+
+def test_warmup(folder, capsys):
+    for _ in range(2):
+        assert cli.main(["warmup", str(folder / "si.npz")]) == 0
+        text = capsys.readouterr().out
+        assert text.startswith("Si: kernels are ready after ")
+    assert "s, 0 of them compiled, all others from the disk" in text
+
+
 def test_as_a_module():
     run = [sys.executable, "-m", "bpnumba"]
     assert subprocess.check_output([*run, "--version"], text=True) == f"bpnumba {bpnumba.__version__}\n"

@@ -1,6 +1,7 @@
 """Machine code on disk: never that of other sources, and never a condition for computing at all."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -9,15 +10,33 @@ import numpy as np
 import pytest
 from numba.core import caching
 
-from bpnumba.kernels import compiling, cpu, neighbors, scatter, stored
-from bpnumba.kernels.compiling import SourcesCache, compiled, digest_of_sources
+from bpnumba.kernels import (
+    centers,
+    chunks,
+    compiling,
+    cpu,
+    gradients,
+    neighbors,
+    packed,
+    scatter,
+    stored,
+    triangles,
+)
+from bpnumba.kernels.compiling import KeptFiles, SourcesCache, compiled, digest_of_sources
 
 KERNELS = [cpu.describe, cpu.pullback, cpu.pushforward, cpu.jacobian, stored.pullback, stored.pushforward,
-           neighbors.list_pairs, neighbors.find_centers, neighbors.sort_by_bin,
-           scatter.scatter, scatter.gather, scatter.shortest]  # fmt: skip
+           neighbors.list_pairs, neighbors.find_centers,
+           scatter.scatter, scatter.gather, scatter.shortest, gradients.scatter, gradients.gather, gradients.rooms_of,
+           packed.find_chunk, packed.refresh, packed.pack_pairs, chunks.touch,
+           *(getattr(of, verb) for of in (triangles, centers) for verb in ("describe", "pullback", "pushforward")),
+           ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.py_func.__qualname__)
+def named(kernel):
+    return f"{kernel.py_func.__module__}.{kernel.py_func.__qualname__}"
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=named)
 def test_every_kernel_is_kept_with_all_sources_in_its_key(kernel):
     assert isinstance(kernel._cache, SourcesCache)
     assert kernel.targetoptions["nogil"]
@@ -87,10 +106,86 @@ def test_a_disk_that_fills_up(monkeypatch):
     def refuse(self, key, data):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(caching.IndexDataCacheFile, "save", refuse)
+    monkeypatch.setattr(KeptFiles, "save", refuse)
     kernel = compiled()(total)
     assert isinstance(kernel._cache, SourcesCache)
     assert kernel(np.ones(4)) == 4.0
+
+
+def half(x):
+    return 0.5 * x
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """A function that compiles `half` anew, or takes it from the disk: returns its value at 4 and how it was had."""
+    monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
+
+    def of(x=4.0):
+        kernel = compiled()(half)
+        return kernel(x), "disk" if sum(kernel.stats.cache_hits.values()) else "compiler"
+
+    return of
+
+
+def files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_one_file_for_each_key(fresh, tmp_path):
+    assert [fresh(), fresh(), fresh(4), fresh(4), fresh()] == [
+        (2.0, "compiler"), (2.0, "disk"), (2.0, "compiler"), (2.0, "disk"), (2.0, "disk")
+    ]  # fmt: skip
+    assert [path.suffix for path in files(tmp_path)] == [".nbc", ".nbc"]
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "flipped", "text", "pickle", "other key"])
+def test_damaged_machine_code_is_made_again(fresh, tmp_path, harm):
+    assert fresh() == (2.0, "compiler")
+    (path,) = files(tmp_path)
+    content = path.read_bytes()
+    if harm == "other key":  # a whole file, of other code
+        fresh(4)
+        (other,) = set(files(tmp_path)) - {path}
+        shutil.copy(other, path)
+    else:
+        path.write_bytes({
+            "cut": content[:-100], "empty": b"", "text": b"no machine code",
+            "flipped": content[:2000] + bytes([content[2000] ^ 1]) + content[2001:],
+            "pickle": pickle.dumps((repr("key"), "data")),
+        }[harm])  # fmt: skip
+    assert fresh() == (2.0, "compiler")
+    assert fresh() == (2.0, "disk")
+
+
+def test_code_that_cannot_be_brought_to_life(fresh, monkeypatch):
+    fresh()
+
+    def refuse(self, target_context, payload):
+        raise RuntimeError("of another world")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SourcesCache._impl_class, "rebuild", refuse)
+        assert fresh() == (2.0, "compiler")
+    assert fresh() == (2.0, "disk")
+
+
+def test_other_versions_are_other_keys(fresh, monkeypatch):
+    fresh()
+    for module in (compiling.numba, compiling.llvmlite):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "__version__", "1000.0")
+            assert fresh() == (2.0, "compiler")
+    assert fresh() == (2.0, "disk")
+
+
+def test_a_line_says_that_something_is_compiled(fresh, monkeypatch, capsys):
+    monkeypatch.setattr(compiling, "ANNOUNCED", set())
+    fresh()
+    fresh(4)
+    assert capsys.readouterr().err.startswith("bpnumba: compiling kernels; they are kept in ")
+    fresh()
+    assert capsys.readouterr().err == ""
 
 
 def test_without_compilation():

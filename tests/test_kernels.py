@@ -59,7 +59,7 @@ def value(row, environment):
 
 def by_atom(descriptors, blocks):
     """Blocks per element as rows per atom."""
-    rows = [None] * len(descriptors.layout.offset_a)
+    rows = [None] * descriptors.layout.n_centers
     for centers, block in zip(descriptors.layout.atoms_e, blocks, strict=True):
         for a, row in zip(centers, block, strict=True):
             rows[a] = row

@@ -11,7 +11,7 @@ from bpnumba.potential import Potential
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import objective
 from bpnumba.training.dataset import Dataset
-from bpnumba.training.objective import Objective, Scales
+from bpnumba.training.objective import Objective, Scales, in_memory
 from bpnumba.training.settings import Settings
 
 SCALES = Scales(0.01, 0.1, 0.005, 1e-3)
@@ -52,7 +52,7 @@ def data():
 
 
 def prepare(potential, data, **options):
-    return Objective.prepare(potential, data, options.pop("scales", SCALES), dtype=np.float64, **options)
+    return Objective.prepare(potential, data, options.pop("scales", SCALES), describe=in_memory(np.float64), **options)
 
 
 def by_hand(potential, data, scales, weights, factors):

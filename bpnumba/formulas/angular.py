@@ -17,11 +17,12 @@ from .numbers import acos, formula, rsqrt, where
 
 @formula
 def cosine(u_j, u_k, u_c, inverse_j, inverse_k):
-    """cos theta_jik by the law of cosines, clipped to [-1, 1], and its slopes in u_j, u_k and u_c (c: the pair jk)."""
+    """cos theta_jik by the law of cosines, and its slopes in u_j, u_k and u_c (c: the pair jk).
+
+    Rounding may take it beyond 1 by some 1e-16.
+    """
     h = inverse_j * inverse_k
     x = (u_j + u_k - u_c) * h
-    x = where(x < 1.0, x, 1.0)
-    x = where(x > -1.0, x, -1.0)
     return x, h - x * inverse_j * inverse_j, h - x * inverse_k * inverse_k, -h
 
 
@@ -40,16 +41,36 @@ def power(x, n):
 @formula
 def angular(x, lam, zeta):
     """(1 + lam x)^zeta and its slope in the cosine x, for zeta >= 1 (whole powers by multiplication)."""
-    bracket = 1.0 + lam * x
-    bracket = where(bracket > 0.0, bracket, 0.0)  # can come out as -1e-16
-    whole = int(zeta)
-    below = power(bracket, whole - 1) if whole == zeta else bracket ** (zeta - 1.0)
+    bracket, whole = 1.0 + lam * x, int(zeta)
+    if whole == zeta:
+        return power(bracket, whole), zeta * lam * power(bracket, whole - 1)
+    below = where(bracket > 0.0, bracket, 0.0) ** (zeta - 1.0)  # the bracket can come out as -1e-16
     return below * bracket, zeta * lam * below
+
+
+@formula
+def even_powers(x, zeta):
+    """[(1 + x)^zeta + (1 - x)^zeta] / 2 and its slope, for zeta = 2 or 4: what lam = 1 and -1 have in common."""
+    square = x * x
+    if zeta == 2.0:
+        return 1.0 + square, 2.0 * x
+    return (square + 6.0) * square + 1.0, x * (4.0 * square + 12.0)
+
+
+@formula
+def odd_powers(x, zeta):
+    """[(1 + x)^zeta - (1 - x)^zeta] / (2 zeta) and its slope, for zeta = 2 or 4."""
+    square = x * x
+    if zeta == 2.0:
+        return x, 1.0
+    return x * (1.0 + square), 3.0 * square + 1.0
 
 
 @formula
 def angle(x):
     """theta and dtheta/dx from x = cos theta; the slope at 0 and 180 degrees, where there is none, is given as 0."""
+    x = where(x < 1.0, x, 1.0)
+    x = where(x > -1.0, x, -1.0)
     square = (1.0 - x) * (1.0 + x)
     bent = square > 0.0
     return acos(x), where(bent, -rsqrt(where(bent, square, 1.0)), 0.0)

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpnumba.descriptors import StoredDescriptors
 from bpnumba.pairs import Pairs, stress_voigt
 from bpnumba.potential import batches
 from bpnumba.training.dataset import Dataset
@@ -56,11 +55,30 @@ class Rmse(NamedTuple):
     stress: float  # eV/Angstrom^3, per component
 
 
+def in_memory(dtype):
+    """Descriptors with their Jacobian in memory, in numbers of this type.
+
+    Sums are float64: the gradient is exact for the Jacobian that is stored.
+    """
+
+    def describe(symmetry_functions, frames, first):
+        return symmetry_functions.describe(Pairs.from_atoms(frames, symmetry_functions.cutoff, first)).stored(dtype)
+
+    return describe
+
+
+IN_MEMORY = in_memory(np.float32)
+
+
+def anew(symmetry_functions, frames, first):
+    """Descriptors that visit their pairs for each contraction, with the fastest kernels that this machine has."""
+    return symmetry_functions.describe(symmetry_functions.pair_list().pairs(frames, first))
+
+
 class Chunk(NamedTuple):
     """Some frames of the data with all that does not depend on the weights."""
 
-    pairs: Pairs
-    descriptors: StoredDescriptors
+    descriptors: object  # of what `prepare` was told to use
     x_e: tuple  # scaled symmetry functions per element
     labels: Dataset
     weight_m: np.ndarray  # of each frame
@@ -89,7 +107,7 @@ class Objective:
         scales,
         weights=(1.0, 1.0, 1.0),
         config_type_weights=None,
-        dtype=np.float32,
+        describe=IN_MEMORY,
         report=lambda done, of: None,
     ):
         """Symmetry functions, Jacobian blocks and labels of a dataset.
@@ -104,20 +122,20 @@ class Objective:
             Factors of the three parts of the loss; 0 leaves a part out.
         config_type_weights : dict, optional
             Factor for frames of a config_type, 1 by default.
-        dtype : numpy dtype
-            Of the stored Jacobian; sums are float64, so that the gradient is exact for the Jacobian that is stored.
+        describe : callable
+            (symmetry functions, frames, number of the first frame) -> descriptors: `in_memory` with a type of numbers,
+            or `anew`, which needs no memory for a Jacobian.
         report : function
             Called with the number of frames done and their total.
         """
         factors, chunks = config_type_weights or {}, []
         for first, last in batches(dataset.n_atoms_m, ATOMS_IN_CHUNK):
             labels = dataset.subset(np.arange(first, last))
-            pairs = Pairs.from_atoms(list(labels.atoms), potential.cutoff, first)
-            descriptors = potential.symmetry_functions.describe(pairs).stored(dtype)
+            descriptors = describe(potential.symmetry_functions, list(labels.atoms), first)
             x_e = potential.inputs(descriptors)
             E0_m = baseline(labels.atoms, potential.reference_energies)
             weight_m = np.array([factors.get(kind, 1.0) for kind in labels.config_type_m])
-            chunks.append(Chunk(pairs, descriptors, x_e, labels, weight_m, labels.energy_m - E0_m, labels.n_atoms_m))
+            chunks.append(Chunk(descriptors, x_e, labels, weight_m, labels.energy_m - E0_m, labels.n_atoms_m))
             report(last, len(dataset))
         n_forces = 3 * dataset.n_atoms_m[dataset.has_forces_m].sum()
         counts = (dataset.has_energy_m.sum(), n_forces, 6 * dataset.has_stress_m.sum())
@@ -137,9 +155,8 @@ class Objective:
             bars, residuals, part = self._residuals(potential, chunk)
             e_bar_m, F_bar, W_bar = bars
             loss, sums = loss + sum(np.square(r).sum() for r in residuals), sums + part
-            r_dot = chunk.pairs.pushforward(-F_bar, W_bar)
-            G_dot = chunk.descriptors.pushforward(r_dot)
-            e_bar_a, pieces = potential.energy_unit * e_bar_m[chunk.pairs.structure_a], []
+            G_dot = chunk.descriptors.tangents(-F_bar, W_bar)
+            e_bar_a, pieces = potential.energy_unit * e_bar_m[chunk.descriptors.pairs.structure_a], []
             for atoms, x, g_dot, scaling, network in zip(
                 chunk.descriptors.layout.atoms_e, chunk.x_e, G_dot, potential.scalings, potential.networks
             ):
@@ -165,15 +182,15 @@ class Objective:
 
     @property
     def memory(self):
-        """Bytes of the stored Jacobian."""
-        return sum(chunk.descriptors.J.nbytes for chunk in self.chunks)
+        """Bytes of the stored Jacobian, if there is one."""
+        return sum(chunk.descriptors.J.nbytes for chunk in self.chunks if hasattr(chunk.descriptors, "J"))
 
     def _residuals(self, potential, chunk):
         """Per kind (energies, forces, stresses or virials): slope of the sum of squares of the residuals, the residuals
         in units of noise, sums of squared errors and counts."""
-        pairs, descriptors, labels = chunk.pairs, chunk.descriptors, chunk.labels
+        pairs, descriptors, labels = chunk.descriptors.pairs, chunk.descriptors, chunk.labels
         e_a, dE_dG = potential.energies_and_slopes(descriptors.layout, chunk.x_e)
-        forces, virial = pairs.pullback(descriptors.pullback(dE_dG))
+        forces, virial = descriptors.forces(dE_dG)
         energy = np.bincount(pairs.structure_a, e_a, minlength=pairs.n_structures)
 
         volume = np.where(labels.has_stress_m, pairs.volume_m, 1.0)
