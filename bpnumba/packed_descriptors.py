@@ -9,7 +9,8 @@ from bpnumba.pairs import checked
 >>> from bpnumba.symmetry import SymmetryFunctions
 >>> functions = SymmetryFunctions(["H", "O"], r_cut=5.0, g2_params=[[1.0, 0.0]])
 >>> pairs = PackedPairs.from_atoms(molecule("H2O"), 5.0, functions.numbers, half=True, full=False)
->>> [G.shape for G in functions.describe(pairs).values]
+>>> parts = parts_of(functions.functions, functions.numbers, this_machine("2"))
+>>> [G.shape for G in PackedDescriptors.of(pairs, parts, functions.table.n_functions).values]
 [(2, 2), (1, 2)]
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from bpnumba.kernels import centers, table_triangles, triangles
 from bpnumba.kernels.gradients import rooms_of
+from bpnumba.kernels.machine import this_machine
 from bpnumba.kernels.packed import LANES
 from bpnumba.kernels.plan import Plan, make_plans
 from bpnumba.kernels.slots import table_plan

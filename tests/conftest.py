@@ -1,9 +1,22 @@
 """What the tests share: systems that hurt, a set of functions that hurts, and differences."""
 
+import os
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
+
+os.environ.setdefault("BPNUMBA_KERNELS", "plain")
+"""Most tests look at many small sets of functions, and fast kernels would be compiled for each of them.  Tests of the
+fast kernels, and of how potentials are used, ask for them."""
+
+
+@pytest.fixture
+def fast_kernels(monkeypatch):
+    """The kernels that users get on this machine."""
+    monkeypatch.delenv("BPNUMBA_KERNELS")
+
 
 # ---- systems that hurt ----
 

@@ -25,6 +25,8 @@ from scipy.spatial.transform import Rotation
 from bpnumba import BPCalculator, Potential, SymmetryFunctions, save
 from bpnumba.potential import values
 
+pytestmark = pytest.mark.usefixtures("fast_kernels")
+
 CUTOFF = 4.5
 SILICON = {
     "g2_params": [[0.02, 0.0], [0.5, 2.4]],
@@ -356,7 +358,7 @@ def test_plain_kernels_give_the_same(carbide, monkeypatch):
 def test_results_are_kept_until_the_atoms_change(silicon, monkeypatch):
     atoms, calls = with_calculator(rattled(), silicon), []
     evaluate = Potential.evaluate
-    monkeypatch.setattr(Potential, "evaluate", lambda self, atoms: calls.append(1) or evaluate(self, atoms))
+    monkeypatch.setattr(Potential, "evaluate", lambda *given: calls.append(1) or evaluate(*given))
     energy = atoms.get_potential_energy()
     assert atoms.get_potential_energy(force_consistent=True) == energy
     for get in (atoms.get_forces, atoms.get_stress, atoms.get_potential_energies):
@@ -411,7 +413,8 @@ def test_nothing_is_left_after_a_failure(silicon):
 def test_parameters_are_told_and_cannot_be_set(silicon):
     calculator = BPCalculator(silicon)
     before = dict(calculator.parameters)
-    assert before == {"model": "in memory", "species": "Si", "cutoff": silicon.cutoff, "on_extrapolation": "warn"}
+    assert before == {"model": "in memory", "species": "Si", "cutoff": silicon.cutoff, "on_extrapolation": "warn",
+                      "skin": 0.5}
     with pytest.raises(ValueError, match=r"^cutoff, model cannot be set: a trained potential has no free parameters"):
         calculator.set(cutoff=3.0, model="other")
     assert calculator.parameters == before
@@ -464,7 +467,8 @@ def test_from_a_file(silicon, tmp_path):
     save(silicon, tmp_path / "si.npz")
     one, two = with_calculator(rattled(), silicon), with_calculator(rattled(), tmp_path / "si.npz")
     assert one.get_forces().tobytes() == two.get_forces().tobytes()
-    known = {"model": str(tmp_path / "si.npz"), "species": "Si", "cutoff": CUTOFF, "on_extrapolation": "ignore"}
+    known = {"model": str(tmp_path / "si.npz"), "species": "Si", "cutoff": CUTOFF, "on_extrapolation": "ignore",
+             "skin": 0.5}
     assert two.calc.todict() == known
     with pytest.raises(FileNotFoundError, match="none"):
         BPCalculator(tmp_path / "none.npz")

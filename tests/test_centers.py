@@ -1,13 +1,15 @@
 """Fast kernels of wide functions against the plain kernels, and the sums over harmonics that some of them use."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from numpy.polynomial import legendre
 
-from bpnumba.functions import G5
-from bpnumba.kernels import centers, harmonics
+from bpnumba.functions import C5, G2, G5
+from bpnumba.kernels import centers, couples, harmonics
 from bpnumba.kernels.machine import Machine, this_machine
 from bpnumba.kernels.packed import LANES
 from bpnumba.kernels.plan import make_plans
@@ -16,7 +18,7 @@ from bpnumba.packed_pairs import PackedPairs
 from bpnumba.pairs import Pairs
 from bpnumba.symmetry import SymmetryFunctions
 
-HERE = this_machine()
+HERE = this_machine("")
 MACHINES = [HERE, Machine(4, False, "AVX2"), Machine(2, False, "any processor")] if HERE.lanes else []
 
 
@@ -51,9 +53,8 @@ def assert_close(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14 * scale)
 
 
-@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: f"{machine.lanes} lanes")
-def test_all_verbs_agree_with_the_plain_kernels(wide, atoms, machine):
-    plain, fast, sort = both(wide, atoms, machine)
+def assert_all_verbs_agree(functions, atoms, machine):
+    plain, fast, sort = both(functions, atoms, machine)
     random = np.random.default_rng(2)
     dE_dG = [random.normal(size=block.shape) for block in plain.values]
     assert_close(fast.values, sort(plain.values))
@@ -65,6 +66,29 @@ def test_all_verbs_agree_with_the_plain_kernels(wide, atoms, machine):
     assert_close(tangents, sort(plain.tangents(x_dot, strain_dot)))
     products = np.concatenate([(a * b).ravel() for a, b in zip(tangents, sort(dE_dG), strict=True)])
     assert abs(products.sum() + (forces * x_dot).sum() - (virial * strain_dot).sum()) <= 1e-13 * np.abs(products).sum()
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: f"{machine.lanes} lanes")
+def test_set_that_hurts(wide, atoms, machine):
+    assert_all_verbs_agree(wide, atoms, machine)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: f"{machine.lanes} lanes")
+@pytest.mark.parametrize("name", ["triclinic", "slab", "straight"])
+def test_many_angular_windows(name, systems, machine):
+    """Where they are more than the coefficients of their pieces, and windows of 90 degrees that touch one another."""
+    windows = [(-90, 90), (90, 270), (0, 180), (0, 120), (60, 180), (30, 90)]
+    rows = [C5(center, first, "O", rl, rc, *ends, "poly2") for center in ("C", "O") for first in ("C", "O")
+            for rl, rc in ((-4.2, 4.2), (1.5, 3.7), (-3.0, 3.0)) for ends in windows]  # fmt: skip
+    functions = SymmetryFunctions.from_functions([*rows, G2("H", "O", 0.1, 0.0, 4.2)])
+    kinds = {
+        kind.moments for found in centers.design(part_of(functions, machine).plan).visited for *_, kind, _ in found
+    }
+    assert {
+        couples.Pieces.serves(SimpleNamespace(width=machine.lanes, can_turn=machine.avx512), moments)
+        for moments in kinds
+    } == {machine.avx512}
+    assert_all_verbs_agree(functions, systems[name], machine)
 
 
 @pytest.mark.skipif(not HERE.lanes, reason=HERE.reason)
@@ -87,11 +111,15 @@ def test_what_scratch_holds_does_not_matter(wide, systems):
 
 
 @pytest.mark.skipif(not HERE.lanes, reason=HERE.reason)
-def test_a_neighbor_alone_makes_no_couple(systems):
-    """Sums over harmonics would leave rounding errors: a column that is zero everywhere must not look as if it varied."""
-    functions = SymmetryFunctions.from_functions([G5("O", "H", "H", 0.1, 6, lam, 3.0) for lam in (1, -1)])
-    atoms = systems["isolated atom"][[0, 1]]
-    assert not np.concatenate(both(functions, atoms, HERE)[1].values).any()
+def test_a_neighbor_alone_makes_no_couple():
+    """Sums over harmonics would leave rounding errors, and a column that is 0 everywhere would look as if it varied."""
+    functions = SymmetryFunctions.from_functions(
+        [G2("H", "O", 0.1, 0.0, 3.0), *(G5("O", "H", "H", 0.1, 6, lam, 3.0) for lam in (1, -1))]
+    )
+    atoms = Atoms("OH2", [[0.0, 0.0, 0.0], [0.6, 0.5, 0.6], [-2.2, -2.1, 0.3]])
+    plain, fast, _ = both(functions, atoms, HERE)
+    assert not plain.values[1].any()
+    assert not fast.values[1].any()
 
 
 def test_harmonics_add_up_to_legendre_polynomials():
@@ -107,7 +135,9 @@ def test_harmonics_add_up_to_legendre_polynomials():
 @pytest.mark.parametrize("lam", [1.0, -1.0, 0.5])
 def test_expansion_of_the_angular_factor(lam, zeta):
     x = math.cos(0.7)
-    assert legendre.legval(x, harmonics.expansion(("angular", lam, float(zeta)))) == pytest.approx((1 + lam * x) ** zeta)
+    assert legendre.legval(x, harmonics.expansion(("angular", lam, float(zeta)))) == pytest.approx(
+        (1 + lam * x) ** zeta
+    )
 
 
 def test_other_angular_factors_are_left_to_couples():

@@ -5,6 +5,8 @@ import pytest
 import bpnumba
 from bpnumba import demo
 
+pytestmark = pytest.mark.usefixtures("fast_kernels")
+
 
 def test_embedded_data():
     dataset = demo.silicon()

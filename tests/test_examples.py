@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("fast_kernels")
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PNG = b"\x89PNG"
 

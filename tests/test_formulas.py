@@ -8,7 +8,16 @@ import reference
 from numba import njit
 
 from bpnumba.formulas import numbers
-from bpnumba.formulas.angular import angle, angular, angular_window, compact_angular, cosine, power
+from bpnumba.formulas.angular import (
+    angle,
+    angular,
+    angular_window,
+    compact_angular,
+    cosine,
+    even_powers,
+    odd_powers,
+    power,
+)
 from bpnumba.formulas.cutoff import CUTOFFS, choice, cutoff, pair_window, window
 from bpnumba.formulas.radial import gaussian, pair_factor
 
@@ -226,17 +235,18 @@ def test_cosine(degrees, difference):
         assert slope == pytest.approx(numeric, rel=1e-8)
 
 
-def test_cosine_is_clipped_where_atoms_are_in_line():
+def test_atoms_in_line():
+    """Rounding takes the cosine a little beyond 1; angles, and powers that are not whole, do not mind."""
     random = np.random.default_rng(0)
     hit = 0
     for r_j, r_k in random.uniform(0.7, 5.0, (2000, 2)):
         for r_c, straight in ((r_j + r_k, -1.0), (r_j - r_k, 1.0)):
             u_j, u_k, u_c = (0.5 * r * r for r in (r_j, r_k, r_c))
-            raw = (u_j + u_k - u_c) / r_j / r_k
             x = cosine(u_j, u_k, u_c, 1 / r_j, 1 / r_k)[0]
-            assert -1.0 <= x <= 1.0
             assert x == pytest.approx(straight, abs=1e-14)
-            hit += abs(raw) > 1.0
+            assert angle(x)[0] == pytest.approx(math.acos(straight), abs=2e-7)
+            assert np.isfinite(angular(x, -straight, 2.7)).all()
+            hit += abs(x) > 1.0
     assert hit > 100  # rounding does leave the interval
 
 
@@ -257,11 +267,22 @@ def test_angular(zeta, lam, x, difference):
 
 @pytest.mark.parametrize("zeta", [1.0, 2.0, 4.0, 1.5, 2.7])
 @pytest.mark.parametrize("lam", [1.0, -1.0])
-def test_angular_base_is_clipped_at_zero(zeta, lam):
+def test_angular_base_just_below_zero(zeta, lam):
+    """Powers that are not whole have none of it; whole ones go on as they are."""
     for beyond in (0.0, 1e-16, 3e-16, 1e-12):
         value, slope = angular(-lam * (1.0 + beyond), lam, zeta)
-        assert value == 0.0
-        assert slope == (lam if zeta == 1.0 else 0.0)
+        assert value == pytest.approx(0.0, abs=2e-12 if zeta == 1.0 else 0.0 if zeta % 1.0 else 1e-20)
+        assert slope == pytest.approx(lam if zeta == 1.0 else 0.0, abs=0.0 if zeta % 1.0 else 4e-12)
+
+
+@pytest.mark.parametrize("zeta", [2.0, 4.0])
+@pytest.mark.parametrize("x", [-1.0, -0.3, 0.0, 0.7, 1.0])
+def test_even_and_odd_powers_make_the_angular_factor(x, zeta, difference):
+    (even, even_slope), (odd, odd_slope) = even_powers(x, zeta), odd_powers(x, zeta)
+    for lam in (1.0, -1.0):
+        value, slope = angular(x, lam, zeta)
+        assert even + lam * zeta * odd == pytest.approx(value, rel=1e-14, abs=1e-14)
+        assert even_slope + lam * zeta * odd_slope == pytest.approx(slope, rel=1e-14, abs=1e-14)
 
 
 @pytest.mark.parametrize("degrees", [1.0, 30.0, 90.0, 120.0, 179.0])

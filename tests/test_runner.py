@@ -21,6 +21,8 @@ from bpnumba.pairs import Pairs
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.units import UNITS
 
+pytestmark = pytest.mark.usefixtures("fast_kernels")
+
 FOLDER = Path(__file__).parent.parent / ".." / "shared" / "reference" / "runner"
 CASES = [path.parent.name for path in sorted(FOLDER.glob("*/meta.json")) if "4G" not in path.parent.name] or ["none"]
 needs_numbers = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"n2p2's numbers are not here: no folder {FOLDER}")

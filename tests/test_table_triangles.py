@@ -16,7 +16,7 @@ from bpnumba.pairs import Pairs
 from bpnumba.symmetry import SymmetryFunctions
 
 SPECIES, NUMBERS = ("H", "C", "N", "O", "S", "Cl"), (1, 6, 7, 8, 16, 17)
-HERE = this_machine()
+HERE = this_machine("")
 MACHINES = [HERE, Machine(2, False, "any processor")] if HERE.lanes else []
 CELLS = {
     "large": np.diag([9.0, 10.0, 11.0]),

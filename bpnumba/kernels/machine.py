@@ -51,7 +51,8 @@ def choose(architecture, features, wish="", jit=True):
     return Machine(lanes, avx512, f"the processor ({architecture}) has {name}: {lanes} doubles per instruction")
 
 
-def this_machine():
-    """The `Machine` for the processor at hand."""
+def this_machine(wish=None):
+    """The `Machine` for the processor at hand; the wish is that of the environment, if none is given."""
     features = {name for name, there in llvm.get_host_cpu_features().items() if there}
-    return choose(platform.machine(), features, os.environ.get(VARIABLE, ""), not config.DISABLE_JIT)
+    wish = os.environ.get(VARIABLE, "") if wish is None else wish
+    return choose(platform.machine(), features, wish, not config.DISABLE_JIT)

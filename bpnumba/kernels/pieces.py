@@ -1,4 +1,4 @@
-"""Angular windows as piecewise polynomials of the angle: what a sum of many of them costs does not depend on their number.
+"""Angular windows as piecewise polynomials of the angle: a sum of many of them costs no more than one.
 
 The compact factors of one pair factor enter an energy as one function a(theta) = sum_t c_t f_t(theta).  If each f_t is
 a polynomial between its ends, so is a: its coefficients are summed once per center, and looked up for each angle.

@@ -34,7 +34,9 @@ class Beside:
         method = getattr(self.trace, name)
 
         def each(*arguments):
-            found = [method(*[x.parts[n] if isinstance(x, Several) else x for x in arguments]) for n in range(self.count)]
+            found = [
+                method(*[x.parts[n] if isinstance(x, Several) else x for x in arguments]) for n in range(self.count)
+            ]
             if isinstance(found[0], tuple):
                 return tuple(map(Several, zip(*found)))
             return None if found[0] is None else Several(found)

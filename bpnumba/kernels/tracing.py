@@ -304,7 +304,9 @@ class Trace:
         for n in range(0, len(vectors), self.width):
             part = vectors[n : n + self.width]
             code = self.sums(part).code
-            found += [Value(self, self.builder.extract_element(code, ir.IntType(32)(lane))) for lane in range(len(part))]
+            found += [
+                Value(self, self.builder.extract_element(code, ir.IntType(32)(lane))) for lane in range(len(part))
+            ]
         return found
 
     def numbers(self, numbers):
