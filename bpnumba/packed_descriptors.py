@@ -6,6 +6,7 @@ per element.  So dE/dm = dE/dG A^T, and tangents transform like values.
 >>> from ase.build import molecule
 >>> from bpnumba.packed_pairs import PackedPairs
 from bpnumba.pairs import checked
+>>> from bpnumba.kernels.machine import this_machine
 >>> from bpnumba.symmetry import SymmetryFunctions
 >>> functions = SymmetryFunctions(["H", "O"], r_cut=5.0, g2_params=[[1.0, 0.0]])
 >>> pairs = PackedPairs.from_atoms(molecule("H2O"), 5.0, functions.numbers, half=True, full=False)
@@ -20,7 +21,6 @@ import numpy as np
 
 from bpnumba.kernels import centers, table_triangles, triangles
 from bpnumba.kernels.gradients import rooms_of
-from bpnumba.kernels.machine import this_machine
 from bpnumba.kernels.packed import LANES
 from bpnumba.kernels.plan import Plan, make_plans
 from bpnumba.kernels.slots import table_plan
