@@ -30,10 +30,10 @@ from bpnumba.kernels.compiling import compiled
 from bpnumba.kernels.couples import pull_couples, sum_couples
 from bpnumba.kernels.gradients import BLOCK, gather, scatter
 from bpnumba.kernels.groups import ADJOINTS, RATES, VALUES, Group, Listed, amounts, clear, enter, leave, vectors_of
+from bpnumba.kernels.nodes import dot, edge, gaussians, reach
 from bpnumba.kernels.packed import LANES
 from bpnumba.kernels.recipes import AT_ONCE, AXES, design
 from bpnumba.kernels.tracing import Sum, padded, traced
-from bpnumba.kernels.triangles import dot, edge, gaussians, reach
 
 # ---- the theory ------------------------------------------------------------------------------------------------------
 

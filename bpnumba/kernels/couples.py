@@ -16,13 +16,13 @@ from bpnumba.formulas.numbers import where
 from bpnumba.formulas.tape import Node, apply
 from bpnumba.formulas.tape import pullback as adjoints
 from bpnumba.kernels.groups import RATES, Group, amounts
+from bpnumba.kernels.nodes import angle as angular_factor
+from bpnumba.kernels.nodes import dot, total
 from bpnumba.kernels.packed import LANES
 from bpnumba.kernels.pieces import ROUND, pieces
 from bpnumba.kernels.recipes import AT_ONCE, AXES
 from bpnumba.kernels.several import Several
 from bpnumba.kernels.tracing import Sum, padded
-from bpnumba.kernels.triangles import angle as angular_factor
-from bpnumba.kernels.triangles import dot, total
 
 # ---- the theory ------------------------------------------------------------------------------------------------------
 

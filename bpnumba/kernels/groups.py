@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from bpnumba.formulas.numbers import where
 from bpnumba.formulas.tape import pushforward as tangents
+from bpnumba.kernels.nodes import dot
 from bpnumba.kernels.packed import FAR, LANES
 from bpnumba.kernels.tracing import Array, Counter, Row, padded
-from bpnumba.kernels.triangles import dot
 
 VALUES, RATES, ADJOINTS = "values", "rates", "adjoints"
 """What a pass is about: moments, their tangents, or adjoints of the pair vectors."""

@@ -17,9 +17,9 @@ from math import factorial, sqrt
 from numpy.polynomial import legendre, polynomial
 
 from bpnumba.formulas.tape import Node
+from bpnumba.kernels.nodes import total
 from bpnumba.kernels.packed import LANES
 from bpnumba.kernels.tracing import padded
-from bpnumba.kernels.triangles import total
 
 HIGHEST = 8
 """Degree up to which sums are used.  They win while (degree + 1)^2 < 1.6 times the number of neighbors (measured), and

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpnumba.formulas.angular import power
-from bpnumba.formulas.cutoff import cutoff, pair_window
 from bpnumba.formulas.numbers import exp, rsqrt, where
 from bpnumba.formulas.tape import Node, ancestors
 from bpnumba.formulas.tape import pullback as adjoints
@@ -22,9 +20,10 @@ from bpnumba.formulas.tape import pushforward as tangents
 from bpnumba.kernels.compiling import compiled
 from bpnumba.kernels.gradients import BLOCK, gather, scatter
 from bpnumba.kernels.lanes import Value
+from bpnumba.kernels.nodes import Edge, angle, cosines, cut, dot, gaussian, reach, squares
 from bpnumba.kernels.slots import BITS, Slots, Tables
 from bpnumba.kernels.tracing import Array, Counter, Entries, Lanes, Row, Sum, Turned, padded, traced
-from bpnumba.kernels.triangles import Corner, Edge, angle, corner, cosines, dot, reach, squares
+from bpnumba.kernels.triangles import Corner, corner
 
 # ---- the theory in pieces that may be left out -----------------------------------------------------------------------
 
@@ -88,16 +87,7 @@ def edge_of(square, inside, longest):
     """The `Edge` of a squared length; where it is not `inside`, it is `longest`."""
     square = where(inside, square, longest * longest)
     u, inverse = 0.5 * square, rsqrt(square)
-
-    def cut(window):
-        number, inner, outer, mirrored = window
-        if inner > 0.0 or mirrored:
-            return pair_window(u, inverse, number, inner, outer, mirrored)
-        value, slope = cutoff(number, square * inverse, outer)
-        within = square < outer * outer
-        return where(within, value, 0.0), where(within, slope * inverse, 0.0)
-
-    return Edge(u, inverse, Lazily(cut))
+    return Edge(u, inverse, Lazily(lambda window: cut(window, square, u, inverse, square < window[2] ** 2)))
 
 
 def pair_terms(t, slots, needs, u, edge, sweep):
@@ -148,15 +138,6 @@ def factors(t, branches, needs, edges, others, sweep):
                                 with t.when(needs[factor]):
                                     R = gaussian(cut, node, w, n, -double * factor.eta)
                                     yield factor, R, kept[: len(others)]
-
-
-def gaussian(cut, q, w, n, rate):
-    """Node of cut times w^n = exp(rate q); of the cut alone, if the rate is 0."""
-    if rate == 0.0:
-        return cut
-    weight = power(w, n)
-    value = weight * cut.value
-    return Node(value, (q, rate * value), (cut, weight))
 
 
 # ---- loops over centers, pairs and triangles -------------------------------------------------------------------------
