@@ -5,7 +5,6 @@ per element.  So dE/dm = dE/dG A^T, and tangents transform like values.
 
 >>> from ase.build import molecule
 >>> from bpnumba.packed_pairs import PackedPairs
-from bpnumba.pairs import checked
 >>> from bpnumba.kernels.machine import this_machine
 >>> from bpnumba.symmetry import SymmetryFunctions
 >>> functions = SymmetryFunctions(["H", "O"], r_cut=5.0, g2_params=[[1.0, 0.0]])
