@@ -80,6 +80,14 @@ class BPCalculator(Calculator):
         self.pair_list = self.potential.symmetry_functions.pair_list(skin)
         self.has_warned = False
 
+    def __getstate__(self):
+        """Without the list, which is for the kernels of this machine and this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "pair_list"}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.pair_list = self.potential.symmetry_functions.pair_list(self.parameters.skin)
+
     def set(self, **changes):
         """Refuse changes with a ValueError: a calculator stays what it was made."""
         if changes:

@@ -47,6 +47,8 @@ class PackedPairs:
     structure_a: np.ndarray  #: (n_atoms) int64
     volume_m: np.ndarray  #: (n_structures), Angstrom^3; 0 where not periodic in three directions
     n_centers: int
+    numbers: tuple  #: atomic numbers in the order of element indices
+    cutoff: float | None  #: Angstrom; None where it is not known
     first_frame: int | None = None  #: what messages call the first structure; None where it is not one of a list
     half_pair: np.ndarray | None = None  #: number of each pair in the `Pairs` that these were made from
     full_pair: np.ndarray | None = None
@@ -111,7 +113,8 @@ class PackedPairs:
         half_chunks, full_chunks = (chunks_of(one) if one else () for one in (half, full))
         return cls(
             half, full, half_chunks, full_chunks, np.arange(pairs.n_atoms), pairs.structure_a, pairs.number_a,
-            pairs.structure_a, pairs.volume_m, pairs.n_centers, pairs.first_frame, half_pair, full_pair,
+            pairs.structure_a, pairs.volume_m, pairs.n_centers, tuple(numbers), None, pairs.first_frame, half_pair,
+            full_pair,
         )  # fmt: skip
 
 
@@ -192,7 +195,7 @@ class VerletList:
         half_chunks, full_chunks = (one.chunks if one else () for one in wide_lists)
         return PackedPairs(
             half, full, half_chunks, full_chunks, self.order, self.structure_q, self.contents.number_a,
-            self.contents.structure_a, self.contents.volume_m, len(self.order), first_frame,
+            self.contents.structure_a, self.contents.volume_m, len(self.order), self.numbers, self.cutoff, first_frame,
         )  # fmt: skip
 
     def reaches(self, x_ac):

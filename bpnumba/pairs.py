@@ -218,9 +218,11 @@ class Pairs:
 
 
 class FreshList:
-    """Where there is no wider list to use again: `Pairs` searched for at each call."""
+    """Where there is no wider list to use again: `Pairs` searched for at each call, whatever the skin."""
 
-    def __init__(self, cutoff):
+    def __init__(self, cutoff, skin=0.0):
+        if not (np.isfinite(skin) and skin >= 0):
+            raise ValueError(f"the skin must be 0 or a positive number, not {skin}")
         self.cutoff = cutoff
 
     def pairs(self, atoms, first_frame=0):

@@ -204,13 +204,14 @@ class SymmetryFunctions:
             Angstrom; a `VerletList` searches anew when an atom has moved farther than half of it.
         """
         if not self.parts:
-            return FreshList(self.cutoff)
+            return FreshList(self.cutoff, skin)
         half, full = (part is not None for part in self.parts)
         return VerletList(self.cutoff, self.numbers, half, full, skin, in_order)
 
     def describe(self, pairs):
         """Symmetry functions of all centers: `Descriptors` of `Pairs`, or `PackedDescriptors` of `PackedPairs`."""
         if isinstance(pairs, PackedPairs):
+            self._check_lists(pairs)
             return PackedDescriptors.of(pairs, self.parts, self.table.n_functions)
         index = np.full(len(chemical_symbols), -1)
         index[list(self.numbers)] = np.arange(len(self.numbers))
@@ -228,6 +229,18 @@ class SymmetryFunctions:
             offset_a[atoms] = end + width * np.arange(len(atoms))
             end += width * len(atoms)
         return Descriptors.of(pairs, Layout(element_a, offset_a, atoms_e, self.table, end))
+
+    def _check_lists(self, pairs):
+        """Raise a ValueError for packed pairs that were made for other symmetry functions, or on another machine."""
+        if tuple(pairs.numbers) != self.numbers or pairs.cutoff not in (None, self.cutoff):
+            species, cutoff = ", ".join(chemical_symbols[z] for z in pairs.numbers), pairs.cutoff or 0.0
+            raise ValueError(
+                f"these pairs were made for {species} and the cutoff {cutoff:g} Angstrom, the symmetry functions for "
+                f"{', '.join(self.species)} and {self.cutoff:g} Angstrom: take pairs of their own pair_list()"
+            )
+        there, wanted = (pairs.half, pairs.full), self.parts or (None, None)
+        if not self.parts or any(one is None for one, part in zip(there, wanted) if part is not None):
+            raise ValueError("these pairs are for other kernels than this process uses: take pairs of pair_list()")
 
     # ---- for users of descriptors -----------------------------------------------------------------------------------
 

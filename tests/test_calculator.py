@@ -4,7 +4,10 @@ import gc
 import io
 import itertools
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -340,6 +343,36 @@ def test_energies_alone(carbide):
     functions = carbide.symmetry_functions
     found = carbide.energies(functions.pair_list().pairs(frames))
     np.testing.assert_allclose(found, carbide.evaluate(frames).energy_m, rtol=1e-14)
+
+
+def test_a_copy_in_a_process_with_other_kernels(carbide, tmp_path):
+    """A pickled calculator makes the list that the kernels of its new process want."""
+    atoms = with_calculator(rattled("SiC"), carbide)
+    expected = atoms.get_forces()
+    (tmp_path / "calculator").write_bytes(pickle.dumps((atoms.calc, atoms.copy())))
+    code = (
+        "import pickle, sys; import numpy as np\n"
+        "calculator, atoms = pickle.load(open(sys.argv[1], 'rb')); atoms.calc = calculator\n"
+        "atoms.rattle(0.0); np.save(sys.argv[2], calculator.get_property('forces', atoms))"
+    )
+    for kernels in ("plain", "2"):
+        run = [sys.executable, "-c", code, tmp_path / "calculator", tmp_path / "forces.npy"]
+        subprocess.run(run, env=os.environ | {"BPNUMBA_KERNELS": kernels}, check=True, stderr=subprocess.DEVNULL)
+        np.testing.assert_allclose(np.load(tmp_path / "forces.npy"), expected, rtol=0, atol=1e-12)
+
+
+def test_pairs_of_other_functions_are_refused(silicon, carbide):
+    functions = carbide.symmetry_functions
+    wider = SymmetryFunctions(["Si", "C"], CUTOFF + 1.0, g2_params=[[0.1, 0.0]])
+    for other in (silicon.symmetry_functions, wider):
+        if not other.parts:
+            pytest.skip("no fast kernels on this machine")
+        with pytest.raises(ValueError, match=r"these pairs were made for .* take pairs of their own pair_list\(\)"):
+            functions.describe(other.pair_list().pairs(rattled("Si")))
+    narrow = SymmetryFunctions(["Si"], CUTOFF, g4_params=[[0.01, 1, 1]])
+    wide = SymmetryFunctions(["Si"], CUTOFF, g5_params=[[0.01, 1, 1]])
+    with pytest.raises(ValueError, match="these pairs are for other kernels"):
+        wide.describe(narrow.pair_list().pairs(rattled("Si")))
 
 
 def test_plain_kernels_give_the_same(carbide, monkeypatch):

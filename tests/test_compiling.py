@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from ase.build import molecule
 from numba.core import caching
 
 from bpnumba.kernels import (
@@ -22,6 +23,8 @@ from bpnumba.kernels import (
     triangles,
 )
 from bpnumba.kernels.compiling import KeptFiles, SourcesCache, compiled, digest_of_sources
+from bpnumba.pairs import Pairs
+from bpnumba.symmetry import SymmetryFunctions
 
 KERNELS = [cpu.describe, cpu.pullback, cpu.pushforward, cpu.jacobian, stored.pullback, stored.pushforward,
            neighbors.list_pairs, neighbors.find_centers,
@@ -185,6 +188,25 @@ def test_a_line_says_that_something_is_compiled(fresh, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("bpnumba: compiling kernels; they are kept in ")
     fresh()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("setting", ["NUMBA_DISABLE_JIT=1", "NUMBA_CPU_NAME=generic", "NUMBA_ENABLE_AVX=0"])
+def test_settings_of_numba(setting, tmp_path):
+    """Without its compiler the plain kernels run as Python; for a lesser processor lanes are fewer."""
+    code = (
+        "from ase.build import molecule; from bpnumba import SymmetryFunctions; from bpnumba.kernels.machine import *\n"
+        "functions = SymmetryFunctions(['H', 'O'], 4.0, [[0.5, 0.0]], [[0.05, 2, 1]], [[0.05, 1, -1]])\n"
+        "G = functions.describe(functions.pair_list().pairs(molecule('H2O'))).values\n"
+        "print(this_machine().lanes, *(block.sum() for block in G))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "BPNUMBA_KERNELS"}
+    environment |= {"NUMBA_CACHE_DIR": str(tmp_path), **dict([setting.split("=")])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    lanes, *sums = done.stdout.split()
+    assert int(lanes) in ((0,) if "JIT" in setting else (0, 2, 4))
+    functions = SymmetryFunctions(["H", "O"], 4.0, [[0.5, 0.0]], [[0.05, 2, 1]], [[0.05, 1, -1]])
+    G = functions.describe(Pairs.from_atoms(molecule("H2O"), 4.0)).values
+    np.testing.assert_allclose([float(x) for x in sums], [block.sum() for block in G], rtol=1e-12)
 
 
 def test_without_compilation():

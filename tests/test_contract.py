@@ -213,6 +213,36 @@ def test_chunks_add_up_to_the_plain_values():
     np.testing.assert_allclose(found_virial, virial, rtol=0, atol=1e-9)
 
 
+def test_where_no_pool_takes_work_any_more(monkeypatch):
+    """While Python ends, threads that still run and `atexit` go on alone."""
+    monkeypatch.setenv(threads.VARIABLE, "3")
+
+    class Ended:
+        def map(self, function, items):
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr(threads, "pool", lambda n: Ended())
+    assert list(threads.in_order(abs, [-1, -2, 3])) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_high_powers_and_near_atoms(machine):
+    """Lanes that do not count hold cosines far beyond 1: their powers must not become infinite."""
+    functions = SymmetryFunctions.from_functions([
+        kind("H", "H", "H", 0.1, zeta, lam, 6.0)
+        for kind in (G4, G5) for zeta in (16, 32, 64.5, 300, 500.5) for lam in (1, -1)
+    ])  # fmt: skip
+    atoms = liquid(40)
+    atoms.numbers[:] = 1
+    atoms.positions[:3] = atoms.positions[3:6] + 0.01
+    plain = functions.describe(Pairs.from_atoms(atoms, functions.cutoff))
+    other = fast(functions, atoms, machine)
+    found, expected = np.array(by_atom(other, other.values)), np.array(by_atom(plain, plain.values))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+    for one, two in zip(other.forces(as_blocks(other, np.ones_like(found))), plain.forces((np.ones_like(found),))):
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-9 * np.abs(two).max())
+
+
 def test_two_threads_of_the_caller_do_not_disturb_each_other():
     frames = [liquid(600, seed) for seed in range(6)]
 

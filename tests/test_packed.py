@@ -369,7 +369,8 @@ def test_forces_and_motion_of_the_plain_list(systems, wanted):
         share_p = random.normal(size=(2, *plain.r_pc.shape))
         ids = zip(plain.i_p.tolist(), plain.j_p.tolist(), plain.shift_pc.tolist(), strict=True)
         by_pair = {(i, j, *shift): p for p, (i, j, shift) in enumerate(ids)}
-        reverse_p = np.array([by_pair[(j, i, *(-np.array(shift)).tolist())] for i, j, *shift in by_pair], int)
+        back = [(j, i, *(-np.array(shift)).tolist()) for i, j, *shift in by_pair]
+        reverse_p = np.array([by_pair[key] for key in back], int)
         g_half, g_full = share_p[0] - share_p[0][reverse_p], share_p[1]
         dE_dr, total = [], np.zeros_like(plain.r_pc)
         for one, pair, g_pc, share in ((packed.half, packed.half_pair, g_half, share_p[0]),

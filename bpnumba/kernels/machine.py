@@ -10,8 +10,8 @@ import os
 import platform
 from typing import NamedTuple
 
-import llvmlite.binding as llvm
 from numba import config
+from numba.core.registry import cpu_target
 
 VARIABLE = "BPNUMBA_KERNELS"
 """Environment variable that asks for other kernels than the machine would get: plain, or a number of lanes."""
@@ -53,6 +53,8 @@ def choose(architecture, features, wish="", jit=True):
 
 def this_machine(wish=None):
     """The `Machine` for the processor at hand; the wish is that of the environment, if none is given."""
-    features = {name for name, there in llvm.get_host_cpu_features().items() if there}
+    # what Numba compiles for, which may be less than what the host has (NUMBA_CPU_NAME=generic, NUMBA_ENABLE_AVX=0)
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    features = {name[1:] for name in features.split(",") if name.startswith("+")}
     wish = os.environ.get(VARIABLE, "") if wish is None else wish
     return choose(platform.machine(), features, wish, not config.DISABLE_JIT)

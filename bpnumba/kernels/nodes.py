@@ -19,6 +19,9 @@ from bpnumba.formulas.numbers import exp, rsqrt, where
 from bpnumba.formulas.tape import Node
 from bpnumba.kernels.plan import ANGLES, multiples
 
+STEEP = 32.0
+"""Lanes that do not count hold whatever cosine comes out, up to 1e8; higher powers of it would be infinite."""
+
 
 class Edge(NamedTuple):
     """What the functions need to know of one edge: u = r^2/2, 1/r and, per window, value and slope in u."""
@@ -95,6 +98,8 @@ def total(terms):
 def angle(x, shape):
     """An angular factor of the cosine x and its slope in x."""
     kind, *parameters = shape
+    if kind == "angular" and parameters[1] > STEEP:
+        x = where(x < 1.0, where(x > -1.0, x, -1.0), 1.0)
     return (x, 1.0) if kind == "cosine" else ANGLES[kind](x, *parameters)
 
 

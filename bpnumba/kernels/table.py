@@ -13,6 +13,7 @@ array([0.1])
 from typing import NamedTuple
 
 import numpy as np
+from numba import config
 
 from bpnumba.formulas.cutoff import CUTOFFS
 
@@ -167,7 +168,7 @@ def list_factors(blocks, numbers, related, n_related):
             factors.append((*factor, factor[2:] != window, s, at, weight))
             window = factor[2:]
         last[c, j] = len(factors)
-    return np.array(factors, FACTOR), first, last, places
+    return records(factors, FACTOR), first, last, places
 
 
 def list_groups(blocks, numbers, related, n_related, first_factor, places):
@@ -192,8 +193,14 @@ def list_groups(blocks, numbers, related, n_related, first_factor, places):
                 members.append((shapes.index(block[s].angle), block[s].norm * weight, s, at_j, at_k))
             reach2[c, j, k] = max(reach2[c, j, k], factor[4] ** 2 if narrow else np.inf)
         last_angle[c, j, k], last_group[c, j, k] = len(angles), len(groups)
-    tables = np.array(angles, ANGLE), first_angle, last_angle, np.array(groups, GROUP), first_group, last_group
-    return *tables, np.array(members, MEMBER), reach2
+    tables = records(angles, ANGLE), first_angle, last_angle, records(groups, GROUP), first_group, last_group
+    return *tables, records(members, MEMBER), reach2
+
+
+def records(rows, dtype):
+    """Rows as an array; without compilation Python, too, wants to read fields as attributes."""
+    found = np.array(rows, dtype)
+    return found.view(np.recarray) if config.DISABLE_JIT else found
 
 
 def is_radial(kind):

@@ -8,6 +8,7 @@ Sums over chunks are taken in the order of the chunks, so results have the same 
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 
 VARIABLE = "BPNUMBA_THREADS"
@@ -36,4 +37,7 @@ if hasattr(os, "register_at_fork"):
 def in_order(function, items):
     """Like `map`, by threads: results come in the order of the items."""
     items, n = list(items), count()
-    return map(function, items) if n == 1 or len(items) < 2 else pool(n).map(function, items)
+    if n > 1 and len(items) > 1:
+        with suppress(RuntimeError):  # Python is about to end, and no pool takes work any more
+            return pool(n).map(function, items)
+    return map(function, items)
