@@ -21,7 +21,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bpnumba.activations import ACTIVATIONS
-from bpnumba.kernels.threads import in_order
 
 # ---- weights: one flat vector ----------------------------------------------------------------------------------------
 
@@ -333,13 +332,10 @@ class Network:
     def energy_and_slope(self, x_as):
         """Atomic energies (n_atoms,) in eV and dE/dx_as (n_atoms, n_inputs)."""
         energy_a, dE_dx_as = np.empty(len(x_as)), np.empty(x_as.shape)
-
-        def of_block(rows):
+        for rows in blocks(len(x_as), self.sizes):
             states = self.forward(x_as[rows])
             energy_a[rows] = states.energy_a
             dE_dx_as[rows] = self.slope(states)
-
-        list(in_order(of_block, blocks(len(x_as), self.sizes)))
         return energy_a, dE_dx_as
 
     def weight_gradient(self, x_as, e_bar_a, x_dot_as=None):
