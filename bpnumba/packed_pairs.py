@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 from ase.geometry.minkowski_reduction import minkowski_reduce
 
 from bpnumba.kernels.chunks import chunks_of
 from bpnumba.kernels.neighbors import complete_cell, neighbor_list
 from bpnumba.kernels.packed import Packed, Rooms, find_neighbors, pack, refresh, sort_entries
-from bpnumba.pairs import SAME_PLACE, Pairs, check_distances, check_structure
+from bpnumba.pairs import SAME_PLACE, Pairs, check_distances, check_structure, elements_of
 
 MANY_IMAGES = 4096
 """Cells within reach of a search; if there are more, it is done in a more compact cell of the same lattice."""
@@ -264,20 +263,6 @@ class WideList:
 
         self.any_near = any(list(map(of_chunk, self.chunks)))
         return tight
-
-
-def elements_of(contents, numbers):
-    """Element index of every atom; a ValueError names an atom of another element."""
-    index = np.full(len(chemical_symbols), -1)
-    index[list(numbers)] = np.arange(len(numbers))
-    element_a = index[contents.number_a]
-    if (element_a < 0).any():
-        a = int(np.argmin(element_a))
-        raise ValueError(
-            f"{contents.named(a)} is {chemical_symbols[contents.number_a[a]]}, which has no symmetry functions; "
-            f"supported: {', '.join(chemical_symbols[z] for z in numbers)}"
-        )
-    return element_a
 
 
 def compact(frame, cutoff):

@@ -1,7 +1,7 @@
 """Stage 1: atoms come in, pair vectors go out; on the way back a gradient becomes forces and virial.
 
 Everything local in this library is a function of the pair vectors r_p = x_j + shift_p . cell - x_i. Positions and cells
-are known only here, and `Pairs.pullback` is the only scatter.
+are known only here and in the twin of this stage for the fast kernels (`bpnumba.packed_pairs`).
 
 >>> from ase import Atoms
 >>> pairs = Pairs.from_atoms(Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.75]]), cutoff=6.0)
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.geometry.minkowski_reduction import minkowski_reduce
 
 from bpnumba.kernels.neighbors import neighbor_list
@@ -227,6 +228,20 @@ class FreshList:
 
     def pairs(self, atoms, first_frame=0):
         return Pairs.from_atoms(atoms, self.cutoff, first_frame)
+
+
+def elements_of(contents, numbers):
+    """Element index of every atom; a ValueError names an atom of another element."""
+    index = np.full(len(chemical_symbols), -1)
+    index[list(numbers)] = np.arange(len(numbers))
+    element_a = index[contents.number_a]
+    if (element_a < 0).any():
+        a = int(np.argmin(element_a))
+        raise ValueError(
+            f"{contents.named(a)} is {chemical_symbols[contents.number_a[a]]}, which has no symmetry functions; "
+            f"supported: {', '.join(chemical_symbols[z] for z in numbers)}"
+        )
+    return element_a
 
 
 def stress_voigt(virial_mcc, volume_m):

@@ -26,7 +26,7 @@ from bpnumba.kernels.table import FUNCTION, arrange
 from bpnumba.kernels.threads import in_order
 from bpnumba.packed_descriptors import PackedDescriptors, parts_of
 from bpnumba.packed_pairs import PackedPairs, VerletList
-from bpnumba.pairs import FreshList, Pairs
+from bpnumba.pairs import FreshList, Pairs, elements_of
 
 HEADINGS = {"eta": "eta (1/A^2)", "rs": "rs (A)", "lam": "lam", "zeta": "zeta", "alpha": "alpha", "rl": "rl (A)",
             "left": "left (deg)", "right": "right (deg)"}  # fmt: skip
@@ -213,15 +213,7 @@ class SymmetryFunctions:
         if isinstance(pairs, PackedPairs):
             self._check_lists(pairs)
             return PackedDescriptors.of(pairs, self.parts, self.table.n_functions)
-        index = np.full(len(chemical_symbols), -1)
-        index[list(self.numbers)] = np.arange(len(self.numbers))
-        element_a = index[pairs.number_a]
-        if (element_a < 0).any():
-            atom = int(np.argmin(element_a))
-            raise ValueError(
-                f"{pairs.named(atom)} is {chemical_symbols[pairs.number_a[atom]]}, which has no symmetry functions; "
-                f"supported: {', '.join(self.species)}"
-            )
+        element_a = elements_of(pairs, self.numbers)
         element_c = element_a[: pairs.n_centers]
         atoms_e = tuple(np.flatnonzero(element_c == e) for e in range(len(self.numbers)))
         offset_a, end = np.zeros(pairs.n_centers, np.int64), 0

@@ -23,7 +23,7 @@ from bpnumba.kernels.lanes import Value
 from bpnumba.kernels.nodes import Edge, angle, cosines, cut, dot, gaussian, reach, squares
 from bpnumba.kernels.slots import BITS, Slots, Tables
 from bpnumba.kernels.tracing import Array, Counter, Entries, Lanes, Row, Sum, Turned, padded, traced
-from bpnumba.kernels.triangles import Corner, corner
+from bpnumba.kernels.triangles import Corner, collect, corner, pull
 
 # ---- the theory in pieces that may be left out -----------------------------------------------------------------------
 
@@ -449,17 +449,10 @@ def pullback_pass(t, slots, tables, packed, dE_dm, dE_dr, scratch, first, last):
                     energy = Node(weight.lanes(), *((x, slope.lanes()) for x, slope in zip(X, slopes))) * R
                     sweep.give([(energy, 1.0)])
                 a_bar, b_bar, c_bar = (sweep.sums[u].lanes() for u in U)
-                J.into["along"] += a_bar + c_bar
-                K.into["along"] += b_bar + c_bar
-                for n in range(3):
-                    J.into[n] -= c_bar * K.r[n]
-                    K.into[n] -= c_bar * J.r[n]
+                pull(J, K, a_bar, b_bar, c_bar)
 
         for _, _, g in groups(t, center):
-            for k in t.lanes(0, g.count):
-                along = g.along[k]
-                for x, r in zip(g.vectors, g.r):
-                    x[k] = x[k] + along * r[k]
+            collect(t, g)
 
 
 # ---- for Numba -------------------------------------------------------------------------------------------------------

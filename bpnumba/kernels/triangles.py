@@ -249,18 +249,27 @@ def pullback_pass(t, plan, packed, dE_dm, dE_dr, scratch, first, last):
             for J, K, c, _ in triangles(t, plan, element, groups[p], groups[q], given, into):
                 U, R, corners = triangle(J.edge, K.edge, c, plan.corners(element, p, q))
                 energy = contracted(R, corners, [one.given for one in (I, J, K)])
-                a_bar, b_bar, c_bar = adjoints([(energy, 1.0)], U)
-                J.into["along"] += a_bar + c_bar
-                K.into["along"] += b_bar + c_bar
-                for n in range(3):
-                    J.into[n] -= c_bar * K.r[n]
-                    K.into[n] -= c_bar * J.r[n]
+                pull(J, K, *adjoints([(energy, 1.0)], U))
 
         for g in groups:
-            for k in t.lanes(0, g.count):
-                along = g.along[k]
-                for x, r in zip(g.vectors, g.r):
-                    x[k] = x[k] + along * r[k]
+            collect(t, g)
+
+
+def pull(J, K, a_bar, b_bar, c_bar):
+    """Add the gradient of a triangle with these slopes in u_ij, u_ik and u_jk."""
+    J.into["along"] += a_bar + c_bar
+    K.into["along"] += b_bar + c_bar
+    for n in range(3):
+        J.into[n] -= c_bar * K.r[n]
+        K.into[n] -= c_bar * J.r[n]
+
+
+def collect(t, group):
+    """Add what goes along the pair vectors of a group."""
+    for k in t.lanes(0, group.count):
+        along = group.along[k]
+        for x, r in zip(group.vectors, group.r):
+            x[k] = x[k] + along * r[k]
 
 
 # ---- for Numba -------------------------------------------------------------------------------------------------------
