@@ -40,6 +40,7 @@ ALLOWED = {
     "kernels": {"kernels.compiling", "kernels.cpu", "kernels.machine", "kernels.threads"},
     "kernels.tracing": {"kernels.lanes"},
     "kernels.plan": {"kernels.machine", "kernels.table"},
+    "kernels.chunks": {"kernels.compiling"},
     "kernels.packed": {"kernels.chunks", "kernels.compiling", "kernels.neighbors"},
     "kernels.gradients": {"kernels.compiling", "kernels.packed"},
     "kernels.nodes": {"kernels.plan"},

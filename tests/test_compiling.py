@@ -13,6 +13,7 @@ from numba.core import caching
 
 from bpnumba.kernels import (
     centers,
+    chunks,
     compiling,
     cpu,
     gradients,
@@ -29,7 +30,7 @@ from bpnumba.symmetry import SymmetryFunctions
 KERNELS = [cpu.describe, cpu.pullback, cpu.pushforward, cpu.jacobian, stored.pullback, stored.pushforward,
            neighbors.list_pairs, neighbors.find_centers,
            scatter.scatter, scatter.gather, scatter.shortest, gradients.scatter, gradients.gather, gradients.rooms_of,
-           packed.find_chunk, packed.refresh, packed.pack_pairs,
+           packed.find_chunk, chunks.touch, packed.refresh, packed.pack_pairs,
            *(getattr(of, verb) for of in (triangles, centers) for verb in ("describe", "pullback", "pushforward")),
            ]  # fmt: skip
 

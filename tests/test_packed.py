@@ -438,6 +438,20 @@ def test_chunks_cover_what_their_pairs_touch():
             assert chunk.rows < n / 2
 
 
+def test_chunks_of_a_batch():
+    """Between the pairs of two structures there may be room without meaning."""
+    frames = [crystal((3, 3, 2), seed) for seed in range(8)]
+    packed = PackedPairs.from_atoms(frames, CUTOFF, NUMBERS, True, True)
+    n = packed.n_atoms
+    for one, chunks in ((packed.half, packed.half_chunks), (packed.full, packed.full_chunks)):
+        assert len(chunks) == n // 256 > 3
+        for chunk in chunks:
+            begin, count = one.begin_qe[chunk.first : chunk.last], one.count_qe[chunk.first : chunk.last]
+            neighbors = [one.neighbor[b : b + c] for b, c in zip(begin.ravel(), count.ravel(), strict=True)]
+            rows = (np.concatenate([np.arange(chunk.first, chunk.last), *neighbors]) - chunk.start) % n
+            assert (rows.min(), rows.max()) == (0, chunk.rows - 1)
+
+
 def test_threads_give_the_same_bits():
     atoms = crystal((10, 4, 4))
     with ThreadPoolExecutor(4) as pool:

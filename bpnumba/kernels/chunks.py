@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bpnumba.kernels.compiling import compiled
+
 ENTRIES_PER_CHUNK, MOST_CHUNKS = 256, 64
 """The number of chunks depends on the number of atoms alone: sums over chunks have the same bits for any threads."""
 
@@ -43,13 +45,22 @@ def chunks_of(packed, parts=None):
     for first, last in zip(parts[:-1], parts[1:]):
         start, rows = 0, n
         if len(parts) > 2 and last > first:
-            touched = np.zeros(n + 1, np.bool_)  # the last for filling entries
-            touched[first:last] = True
-            end = packed.begin_qe[last - 1, -1] + packed.count_qe[last - 1, -1]
-            touched[packed.neighbor[packed.begin_qe[first, 0] : end]] = True  # groups follow one another
-            start, rows = shortest_arc(touched[:n])
+            touched = np.zeros(n, np.bool_)
+            touch(packed, touched, first, last)
+            start, rows = shortest_arc(touched)
         chunks.append(Chunk(first, last, start, rows))
     return tuple(chunks)
+
+
+@compiled()
+def touch(packed, touched, first, last):
+    """Mark the entries first ... last - 1 and all of their neighbors."""
+    for i in range(first, last):
+        touched[i] = True
+        for e in range(packed.begin_qe.shape[1]):
+            begin = packed.begin_qe[i, e]
+            for p in range(begin, begin + packed.count_qe[i, e]):
+                touched[packed.neighbor[p]] = True
 
 
 def shortest_arc(touched):
