@@ -65,7 +65,7 @@ if __name__ == "__main__":
         for name, case in cases.items():
             cold, warm, sticks = [], [], []
             for n in range(3):
-                cache = os.path.join(folder, f"{len(case)}-{n}")
+                cache = os.path.join(folder, f"{name}-{n}")
                 sticks.append(measure())
                 cold.append(seconds(case, cache))
                 warm.append(min(seconds(case, cache) for _ in range(2)))
