@@ -213,6 +213,15 @@ def test_chunks_add_up_to_the_plain_values():
     np.testing.assert_allclose(found_virial, virial, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(("ours", "usual", "expected"), [
+    ("3", "5", 3), ("", "5", 5), ("", "2,4", 2), ("", "", None), ("", "none", None), ("", "0", None),
+])  # fmt: skip
+def test_number_of_threads(ours, usual, expected, monkeypatch):
+    monkeypatch.setenv(threads.VARIABLE, ours)
+    monkeypatch.setenv("OMP_NUM_THREADS", usual)
+    assert threads.count() == expected or (expected is None and threads.count() >= 1)
+
+
 def test_where_no_pool_takes_work_any_more(monkeypatch):
     """While Python ends, threads that still run and `atexit` go on alone."""
     monkeypatch.setenv(threads.VARIABLE, "3")

@@ -12,7 +12,8 @@ from contextlib import suppress
 from functools import cache
 
 VARIABLE = "BPNUMBA_THREADS"
-"""Environment variable: how many threads; by default all cores that this process may use."""
+"""Environment variable: how many threads; by default as many as OMP_NUM_THREADS says, or all cores that this process
+may use."""
 
 
 def count():
@@ -20,8 +21,9 @@ def count():
     wish = os.environ.get(VARIABLE, "")
     if wish and not (wish.isdecimal() and int(wish) > 0):
         raise ValueError(f"{VARIABLE} must be a positive number of threads, not {wish!r}")
-    if wish:
-        return int(wish)
+    usual = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wish or (usual.isdecimal() and int(usual) > 0):
+        return int(wish or usual)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
