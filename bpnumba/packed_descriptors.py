@@ -100,7 +100,10 @@ class PackedDescriptors(NamedTuple):
 
     def forces(self, dE_dG):
         """Forces (n_atoms, 3) and virial (n_structures, 3, 3) from dE/dG, a tuple like `values`."""
-        pairs = self.pairs
+        pairs, shapes = self.pairs, [G.shape for G in self.values]
+        if len(dE_dG) != len(shapes):
+            raise ValueError(f"there must be {len(shapes)} blocks, one per element, not {len(dE_dG)}")
+        dE_dG = [checked(block, shape, f"block {e}") for e, (block, shape) in enumerate(zip(dE_dG, shapes))]
         forces_qc, virial_mcc = np.zeros((pairs.n_atoms, 3)), np.zeros((pairs.n_structures, 3, 3))
         for part, packed, chunks in self._in_use():
             dE_dm = self._rows(part.width)

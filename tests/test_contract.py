@@ -168,6 +168,16 @@ def test_linear_and_repeatable(systems, functions, described, random):
         np.testing.assert_array_equal(G, other)
 
 
+def test_blocks_of_a_wrong_shape(systems, functions, described):
+    descriptors = described(functions, systems["triclinic"])
+    with pytest.raises(ValueError, match="there must be 3 blocks, one per element, not 2"):
+        descriptors.forces(descriptors.values[:2])
+    with pytest.raises(ValueError, match=r"block 1 must have the shape \(1, \d+\), not \(2, 3\)"):
+        descriptors.forces((descriptors.values[0], np.zeros((2, 3)), descriptors.values[2]))
+    with pytest.raises(ValueError, match=r"x_dot_ac must have the shape \(3, 3\), not \(4, 3\)"):
+        descriptors.tangents(np.zeros((4, 3)), np.zeros((1, 3, 3)))
+
+
 # ---- what only the fast kernels have ---------------------------------------------------------------------------------
 
 SIMPLE = SymmetryFunctions.from_functions([
