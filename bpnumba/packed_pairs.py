@@ -52,15 +52,7 @@ class PackedPairs:
     half_pair: np.ndarray | None = None  #: number of each pair in the `Pairs` that these were made from
     full_pair: np.ndarray | None = None
 
-    @property
-    def n_atoms(self):
-        return len(self.number_a)
-
-    @property
-    def n_structures(self):
-        return len(self.volume_m)
-
-    named = Pairs.named
+    n_atoms, n_structures, named = Pairs.n_atoms, Pairs.n_structures, Pairs.named
 
     @classmethod
     def from_atoms(cls, atoms, cutoff, numbers, half, full, first_frame=0):

@@ -230,8 +230,8 @@ class SymmetryFunctions:
                 f"these pairs were made for {species} and the cutoff {cutoff:g} Angstrom, the symmetry functions for "
                 f"{', '.join(self.species)} and {self.cutoff:g} Angstrom: take pairs of their own pair_list()"
             )
-        there, wanted = (pairs.half, pairs.full), self.parts or (None, None)
-        if not self.parts or any(one is None for one, part in zip(there, wanted) if part is not None):
+        lists = zip(self.parts, (pairs.half, pairs.full))
+        if not self.parts or any(part is not None and one is None for part, one in lists):
             raise ValueError("these pairs are for other kernels than this process uses: take pairs of pair_list()")
 
     # ---- for users of descriptors -----------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from bpnumba.kernels.groups import RATES, Group, amounts
 from bpnumba.kernels.nodes import angle as angular_factor
 from bpnumba.kernels.nodes import dot, total
 from bpnumba.kernels.packed import LANES
-from bpnumba.kernels.pieces import ROUND, pieces
+from bpnumba.kernels.pieces import pieces
 from bpnumba.kernels.recipes import AT_ONCE, AXES
 from bpnumba.kernels.several import Several
-from bpnumba.kernels.tracing import Sum, padded
+from bpnumba.kernels.tracing import ROUND, Sum, padded
 
 # ---- the theory ------------------------------------------------------------------------------------------------------
 

@@ -15,9 +15,6 @@ from numpy.polynomial import Polynomial
 
 from bpnumba.formulas.cutoff import CUTOFFS
 
-ROUND = 1.5 * 2.0**52
-"""Added to a small whole number, it brings that into the last bits."""
-
 
 def pieces(shapes):
     """Ends of the pieces in 0 ... pi, their middles, and per shape coefficients (degree + 1, n_pieces) of the powers of
