@@ -40,9 +40,11 @@ from bpnumba.io.runner import load_runner
 from bpnumba.kernels import threads
 from bpnumba.pairs import Pairs
 from bpnumba.training.dataset import read
-from bpnumba.training.fit import untrained
-from bpnumba.training.objective import Objective, Scales, anew
+from bpnumba.training.objective import Objective
+from bpnumba.training.preparation import untrained
 from bpnumba.training.settings import Settings
+from bpnumba.training.storage import Nowhere
+from bpnumba.training.targets import Factors, Scales
 from bpnumba.units import of_files
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -140,7 +142,7 @@ def training_without_memory(measure, rounds):
     potential, atoms, known, _ = potential_of_n2p2("predict_H2O_RPBE-D3")
     pair_list = potential.symmetry_functions.pair_list(SKIN)
     labels = labeled(atoms, known)
-    objective = Objective.prepare(potential, labels, Scales(0.01, 0.1, 0.01, 0.0), describe=anew)
+    objective = Objective.prepare(potential, labels, Factors(Scales(0.01, 0.1, 0.01)), Nowhere())
     theta = potential.theta
     parts = {"step": lambda: potential.predict(pair_list.pairs(atoms)),
              "loss": lambda: objective.loss_and_gradient(theta)}  # fmt: skip
@@ -225,14 +227,15 @@ def silicon(measure, rounds):
     potential = untrained(data, settings, io.StringIO())
 
     def prepare():
-        return Objective.prepare(potential, data, Scales.from_data(data, settings))
+        return Objective.prepare(potential, data, Factors(Scales.from_data(data, settings)))
 
     objective = prepare()
+    jacobian = sum(chunk.stored.descriptors.J.nbytes for chunk in objective.chunks)
     theta, stick = potential.theta, min(measure() for _ in range(rounds))
     once = best(lambda: objective.loss_and_gradient(theta), 3 * rounds)
     print(
         f"silicon training set, {data.n_atoms:,} atoms, {potential.networks[0].sizes[0]} functions, "
-        f"{len(theta)} weights, Jacobian {objective.memory / 1e6:.0f} MB, one core"
+        f"{len(theta)} weights, Jacobian {jacobian / 1e6:.0f} MB, one core"
     )
     print(f"   choice of functions  {best(lambda: untrained(data, settings, io.StringIO()), 1):8.2f} s")
     print(f"   list, G and Jacobian {best(prepare, 2):8.2f} s")

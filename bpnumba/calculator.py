@@ -1,4 +1,4 @@
-"""A potential as a calculator of ASE: for relaxation, molecular dynamics, phonons and all else that ASE does.
+"""A model as a calculator of ASE: for relaxation, molecular dynamics, phonons and all else that ASE does.
 
 >>> from ase.build import bulk
 >>> from bpnumba.potential import Potential
@@ -20,8 +20,7 @@ from ase.calculators.calculator import Calculator, Parameters, PropertyNotImplem
 from ase.outputs import Properties, all_outputs
 
 from bpnumba.extrapolation import ExtrapolationError, ExtrapolationWarning, message
-from bpnumba.io.model_file import load
-from bpnumba.potential import Potential
+from bpnumba.io.model_file import MODELS, load
 
 __all__ = ["BPCalculator", "warm_up"]
 
@@ -29,18 +28,20 @@ ON_EXTRAPOLATION = ("warn", "ignore", "raise")
 
 
 class BPCalculator(Calculator):
-    """ASE calculator of a Behler-Parrinello potential.
+    """ASE calculator of a Behler-Parrinello potential, of a committee, or of one of them with terms besides it.
 
     Energies in eV, forces in eV/Angstrom, stress in eV/Angstrom^3 (Voigt order, positive under tension).  Results are
     kept until positions, cell, pbc or elements change.  Energy and forces exist for every periodicity; the stress only
     for three periodic directions, otherwise `PropertyNotImplementedError`.
 
     ``results["extrapolation"]`` counts for every atom the symmetry functions outside of their range in the training
-    data: where it is not zero, the potential guesses.
+    data: where it is not zero, the potential guesses.  A committee also gives ``results["energy_std"]``,
+    ``["forces_std"]`` (n_atoms, 3) and, with three periodic directions, ``["stress_std"]`` (6): the standard deviations
+    over its members.
 
     Parameters
     ----------
-    potential : Potential, or path of a model file
+    potential : Potential, Committee or Composite, or path of a model file
     on_extrapolation : str
         "warn": one `ExtrapolationWarning`, at the first structure with such atoms and never again, however long the
         run.  "raise": an `ExtrapolationError` in place of results.  "ignore": neither.
@@ -66,8 +67,11 @@ class BPCalculator(Calculator):
             raise ValueError(f"on_extrapolation must be one of {', '.join(ON_EXTRAPOLATION)}, not {on_extrapolation!r}")
         is_path = isinstance(potential, str | os.PathLike)
         self.potential = load(potential) if is_path else potential
-        if not isinstance(self.potential, Potential):
-            raise TypeError(f"needs a Potential or the path of a model file, not {type(potential).__name__}")
+        if not isinstance(self.potential, MODELS):
+            raise TypeError(
+                "needs a Potential, a Committee, a Composite or the path of a model file, not "
+                f"{type(potential).__name__}"
+            )
         origin = os.fspath(potential) if is_path else "in memory"
         super().__init__()
         self.parameters = Parameters(
@@ -116,11 +120,16 @@ class BPCalculator(Calculator):
             "forces": prediction.forces_ac,
             "extrapolation": prediction.extrapolation_a,
         }
+        spread = prediction.spread
+        if spread is not None:
+            self.results |= {"energy_std": float(spread.energy_std_m[0]), "forces_std": spread.forces_std_ac}
         if self.atoms.pbc.all():
             self.results["stress"] = prediction.stress_mv[0]
+            if spread is not None:
+                self.results["stress_std"] = spread.stress_std_mv(prediction.volume_m)[0]
 
     def export_properties(self):
-        """Results that ASE knows; its list of properties has no extrapolation."""
+        """Results that ASE knows; its list of properties has neither extrapolation nor standard deviations."""
         return Properties({name: value for name, value in self.results.items() if name in all_outputs})
 
     def _tell(self, events):
@@ -134,7 +143,7 @@ class BPCalculator(Calculator):
 
 
 def warm_up(potential):
-    """Compile what `BPCalculator` needs for this potential, or take it from the disk; says in words what was done."""
+    """Compile what `BPCalculator` needs for this model, or take it from the disk; says in words what was done."""
     from bpnumba.kernels.compiling import COMPILED
 
     start, before = time.perf_counter(), len(COMPILED)

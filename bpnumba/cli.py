@@ -1,8 +1,8 @@
 """The command ``bpnumba``: fit, evaluate, info, convert, demo; each a few lines of public calls.
 
 Options that are not given are not passed on: the defaults stand in one place, the Python functions.  Mistakes of the
-user (ValueError, OSError, FloatingPointError) end with one line on standard error and exit code 2, Ctrl-C with one line
-and 130; anything else is a fault of the library and shows where it happened.
+user (ValueError, OSError, FloatingPointError, MemoryError) end with one line on standard error and exit code 2, Ctrl-C
+with one line and 130; anything else is a fault of the library and shows where it happened.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(arguments=None):
         except BrokenPipeError:  # the reader, such as head, has seen enough; the interpreter must not flush once more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except (ValueError, OSError, FloatingPointError) as error:
+        except (ValueError, OSError, FloatingPointError, MemoryError) as error:
             print(f"bpnumba: error: {_message(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
@@ -48,6 +48,11 @@ def main(arguments=None):
 
 def fit(train, functions=None, reference_energies=None, config_type_weights=None, **options):
     """Fit a potential to labelled structures."""
+    from bpnumba.training import ranks
+
+    ranks.check_launch()
+    if ranks.is_worker():
+        return ranks.serve(ranks.communicator())
     if functions is not None:
         options["symmetry_functions"] = _functions(functions, options)
     given = {"reference_energies": reference_energies, "config_type_weights": config_type_weights}
@@ -58,15 +63,18 @@ def fit(train, functions=None, reference_energies=None, config_type_weights=None
 
 
 def evaluate(model, data, json_path=None, plot=None, **options):
-    """Errors of a potential against labels."""
-    from bpnumba import plots
+    """Errors of a potential against labels, and with --properties, what it makes of crystals, liquids and molecules."""
+    from bpnumba import plots, plots_calibration
+    from bpnumba.calibration import members_of
     from bpnumba.conversion import load_model
     from bpnumba.io.archive import check_target, write_atomically
     from bpnumba.io.frames import is_input_data
+    from bpnumba.plots_calibration import beside
+    from bpnumba.properties.run import run as run_properties
     from bpnumba.training.dataset import read, report
     from bpnumba.units import NAMES
 
-    keys = _keys(options)
+    keys, physics = _keys(options), _properties(options)
     if json_path is not None:
         check_target(json_path)
     if plot is not None:
@@ -77,10 +85,33 @@ def evaluate(model, data, json_path=None, plot=None, **options):
     print(report(dataset))
     errors = bpnumba.evaluate(potential, dataset)
     print(errors)
+    plain, n_members = errors.to_json(), members_of(potential)
+    if n_members:
+        prediction = potential.evaluate(dataset.atoms)
+        calibration = bpnumba.Calibration.of(prediction, dataset, n_members)
+        print(calibration)
+        plain["calibration"] = calibration.to_json()
+    if physics is not None:
+        plain["properties"] = run_properties(potential, dataset, **physics, **options)
     if json_path is not None:
-        write_atomically(json_path, (json.dumps(errors.to_json(), indent=1) + "\n").encode())
+        write_atomically(json_path, (json.dumps(plain, indent=1) + "\n").encode())
     if plot is not None:
         plots.parity(potential, dataset, plot, title=", ".join(data))
+        if n_members:
+            plots_calibration.calibration(prediction, dataset, beside(plot), title=", ".join(data))
+
+
+def doctor(data, json_path=None, **options):
+    """Look at training data before a fit: what there is, what is strange, and what to do about it."""
+    from bpnumba.io.archive import check_target, write_atomically
+    from bpnumba.training.doctor import examine
+
+    if json_path is not None:
+        check_target(json_path)
+    report = examine(data, _keys(options), **options)
+    print(report)
+    if json_path is not None:
+        write_atomically(json_path, (json.dumps(report.to_json(), indent=1) + "\n").encode())
 
 
 def info(model=None, kernels=False, **units):
@@ -94,11 +125,20 @@ def info(model=None, kernels=False, **units):
     if model is None:
         return
     potential = load_model(model, **units)
-    about, errors = dict(potential.info), {}
+    print(f"{potential}\n\n{potential.symmetry_functions}\n")
+    _show_info(potential.info)
+    for n, member in enumerate(getattr(getattr(potential, "short_range", potential), "members", ())):
+        if member.info:
+            print(f"\nmember {n}")
+            _show_info(member.info)
+
+
+def _show_info(info):
+    """What a model or a member of a committee tells of its making, the tables of errors last."""
+    about, errors = dict(info), {}
     if isinstance(about.get("training"), dict):
         about["training"] = {name: value for name, value in about["training"].items() if name != "errors"}
-        errors = potential.info["training"].get("errors", {})
-    print(f"{potential}\n\n{potential.symmetry_functions}\n")
+        errors = info["training"].get("errors", {})
     print("\n".join(_indented(about)))
     for name, plain in errors.items() if isinstance(errors, dict) else [("the", errors)]:
         print(f"\n{name} errors\n{_table(plain)}")
@@ -117,6 +157,28 @@ def convert(source, target, **options):
     from bpnumba import conversion
 
     print(conversion.convert(source, target, **options))
+
+
+def select_frames(model, pool, output=None, **options):
+    """Choose frames of a pool that are worth computing next, for active learning."""
+    from tqdm import tqdm
+
+    from bpnumba.conversion import load_model
+    from bpnumba.io.archive import check_target
+    from bpnumba.io.frames import named_input_data, write_frames
+
+    if output is not None:
+        check_target(output)
+        if named_input_data(output):
+            raise ValueError(f"{output}: files of RuNNer and n2p2 cannot hold frames without labels; write .xyz")
+    units = {name: options[name] for name in ("units",) if name in options}
+    with tqdm(desc="frames", unit="", disable=None, leave=False) as bar:
+        potential, keys = load_model(model, **units), _keys(options)
+        choice = bpnumba.select_frames(potential, pool, keys=keys, report=bar.update, **options)
+    print(choice)
+    if output is not None and choice.frames:
+        write_frames(output, choice.frames)
+        print(f"wrote {output}")
 
 
 def demo(folder):
@@ -157,8 +219,24 @@ def parser():
     two.add_argument("data", nargs="+", help="labelled structures")
     two.add_argument("--json", dest="json_path", metavar="FILE", help="write the errors as JSON")
     two.add_argument("--plot", metavar="FILE", help="write a parity plot; the ending chooses the format")
+    two.add_argument("--properties", nargs="?", const="properties", metavar="FOLDER",
+                     help="lattice, elastic constants, equation of state, vacancy and phonons of a crystal, radial "
+                          "distribution, energy conservation, vibrations of a molecule; pictures go to the folder "
+                          "(default: properties). Files stand before this option")  # fmt: skip
+    two.add_argument("--structure", metavar="FILE", help="properties of this structure, not of one of the data")
+    two.add_argument("--temperature", type=float, metavar="K",
+                     help="properties: of the molecular dynamics in K (default: 300)")  # fmt: skip
+    two.add_argument("--time", type=float, metavar="PS",
+                     help="properties: length in ps of the molecular dynamics with a thermostat, and again of that at "
+                          "constant energy (default: 1; 10 s for 100 Si, 2 min for 64 H2O)")  # fmt: skip
     _add_units(two)
     _add_keys(two)
+
+    look = _command(commands, "doctor", doctor)
+    look.add_argument("data", nargs="+", help="labelled structures: extended XYZ, input.data of RuNNer, what ASE reads")
+    look.add_argument("--json", dest="json_path", metavar="FILE", help="write the findings as JSON")
+    _add_units(look)
+    _add_keys(look)
 
     three = _command(commands, "info", info)
     three.add_argument("model", nargs="?", help="model file, or folder of RuNNer or n2p2")
@@ -177,6 +255,16 @@ def parser():
     six = _command(commands, "warmup", warmup)
     six.add_argument("model", help="model file, or folder of RuNNer or n2p2")
     _add_units(six)
+
+    seven = _command(commands, "select-frames", select_frames)
+    seven.add_argument("model", help="model file, best of a committee, or folder of RuNNer or n2p2")
+    seven.add_argument("pool", nargs="+", help="structures to choose from; labels are not looked at")
+    seven.add_argument("--n", type=int, metavar="INT", help="how many to choose (default: 20)")
+    seven.add_argument("--output", metavar="FILE", help="write the chosen frames, without labels, the best first")
+    seven.add_argument("--distinct-from", action="append", metavar="FILE",
+                       help="frames that are known, such as training data; may be repeated")  # fmt: skip
+    _add_units(seven)
+    _add_keys(seven)
     return top
 
 
@@ -194,9 +282,17 @@ FIT_OPTIONS = (
     ("energy-scale", float, "error of an energy that counts as noise, eV/atom"),
     ("forces-scale", float, "error of a force that counts as noise, eV/Angstrom"),
     ("stress-scale", float, "error of a stress that counts as noise, eV/Angstrom^3"),
-    ("l2", float, "strength of the L2 regularization"),
+    ("l2", float, "strength of the L2 regularization (default: chosen on the validation frames)"),
     ("seed", int, "of the random weights and the choice of validation frames"),
+    ("optimizer", str, "kalman+gn-lbfgs, kalman, gn-lbfgs or lbfgs (default: by the number of weights)"),
     ("max-iterations", int, "end at the latest after so many iterations"),
+    ("max-epochs", int, "passes of the Kalman filter over the training frames"),
+    ("max-seconds", float, "end after so many seconds"),
+    ("committee", int, "number of potentials to fit, which differ in their random weights; together one model"),
+    ("repulsion", str, "zbl: the repulsion of nuclei as a part of the model, which is not learned"),
+    ("memory", str, "most memory to use, such as 4GB (default: what is free)"),
+    ("jacobian", str, "where derivatives are kept: memory, disk or recompute (default: what fits)"),
+    ("precision", str, "of these derivatives: float32 or float64"),
     ("valid-fraction", float, "part of the training frames used for validation where --valid is not given"),
     ("patience", int, "end after so many iterations without a better validation error"),
     ("checkpoint-every", int, "iterations between checkpoints"),
@@ -232,6 +328,20 @@ def _functions(path, options):
 
     path = os.path.join(path, "input.nn") if os.path.isdir(path) else path
     return read_functions(path, **{name: options[name] for name in ("units",) if name in options})
+
+
+def _properties(options):
+    """Settings of the physics report, which options lose, checked; None where it is not asked for."""
+    from bpnumba.properties import run
+
+    settings = {name: options.pop(name) for name in ("structure", "temperature", "time") if name in options}
+    if "properties" not in options:
+        if settings:
+            raise ValueError(f"--{' and --'.join(settings)} belong to --properties, which is not asked for")
+        return None
+    settings["folder"] = options.pop("properties")
+    run.check(**{name: value for name, value in settings.items() if name != "structure"})
+    return settings
 
 
 def _keys(options):

@@ -21,7 +21,6 @@ from bpnumba.training.fit import fit
 __all__ = ["reference", "run", "silicon"]
 
 MAX_ITERATIONS = 1500  # ten seconds; validation usually ends the fit earlier
-L2 = 0.1  # for so few frames; chosen by cross-validation among 0.01, 0.1, 1 and 5
 TEST_FRACTION = 0.1
 ROWS = (("lattice constant (Angstrom)", "lattice_constant_angstrom", 3), ("bulk modulus (GPa)", "bulk_modulus_gpa", 1),
         ("C11 (GPa)", "c11_gpa", 1), ("C12 (GPa)", "c12_gpa", 1), ("C44 (GPa)", "c44_gpa", 1),
@@ -51,7 +50,7 @@ def run(folder=".", max_iterations=MAX_ITERATIONS):
     """
     start, folder = time.perf_counter(), Path(folder)
     rest, test = split(silicon(), TEST_FRACTION, seed=0)
-    result = fit(rest, output=folder / "silicon.npz", max_iterations=max_iterations, l2=L2)
+    result = fit(rest, output=folder / "silicon.npz", max_iterations=max_iterations)
 
     print(f"\nErrors on {len(test)} frames that the fit has not seen\n{evaluate(result.potential, test)}")
     plots.parity(result.potential, {"fit": rest, "test": test}, folder / "silicon_parity.png", "Silicon, PBE")

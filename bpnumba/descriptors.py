@@ -30,6 +30,16 @@ class Layout(NamedTuple):
     table: NamedTuple
     size: int
 
+    @classmethod
+    def of(cls, element_a, n_centers, table):
+        """Rows of centers, the first of these atoms; blocks follow each other in the order of the elements."""
+        atoms_e = tuple(np.flatnonzero(element_a[:n_centers] == e) for e in range(len(table.n_functions)))
+        offset_a, end = np.zeros(n_centers, np.int64), 0
+        for atoms, width in zip(atoms_e, table.n_functions):
+            offset_a[atoms] = end + width * np.arange(len(atoms))
+            end += width * len(atoms)
+        return cls(element_a, offset_a, atoms_e, table, end)
+
     @property
     def n_centers(self):
         return len(self.offset_a)

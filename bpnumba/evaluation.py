@@ -144,11 +144,11 @@ class Errors:
 
 
 def evaluate(potential, data, keys=Keys(), units="atomic"):
-    """Errors of a potential on labelled frames.
+    """Errors of a potential on labelled frames; of a committee those of its mean.
 
     Parameters
     ----------
-    potential : Potential
+    potential : Potential, Committee or Composite
     data : Dataset, path, Atoms, or a list of paths or Atoms
     keys : Keys
         Names of the labels.

@@ -93,7 +93,8 @@ class PackedDescriptors(NamedTuple):
         """Compute the values of all centers."""
         packed = pairs.half or pairs.full
         element_q = packed.element_q[: pairs.n_centers]
-        rows_e = tuple(np.flatnonzero(element_q == e) for e in range(len(n_functions)))
+        rows_e = (np.flatnonzero(element_q == e) for e in range(len(n_functions)))
+        rows_e = tuple(rows[np.argsort(pairs.order[rows])] for rows in rows_e)  # blocks in the order of the atoms
         layout = PackedLayout(rows_e, tuple(pairs.order[rows] for rows in rows_e), pairs.n_centers, n_functions)
         self = cls(pairs, layout, (), parts)
         return self._replace(values=self._values())

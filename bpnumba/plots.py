@@ -37,7 +37,7 @@ def parity(potential, data, path, title=""):
 
     Parameters
     ----------
-    potential : Potential
+    potential : Potential, Committee or Composite
     data : Dataset, or dict of str to Dataset
         Several are drawn in their order in different colors, for example ``{"training": ..., "validation": ...}``.
     path : str or Path
@@ -70,32 +70,34 @@ def parity(potential, data, path, title=""):
     figure.savefig(path, dpi=150)
 
 
-def learning_curves(history, path):
-    """Loss and errors of energy, forces and stress against the iteration, on logarithmic axes.
+def learning_curves(histories, path):
+    """Loss and errors of energy, forces and stress against time, on logarithmic axes.
 
     Parameters
     ----------
-    history : History
-        Of `bpnumba.fit`.
+    histories : list of History
+        Of `bpnumba.fit`: one, or those of the members of a committee, of which the first has the legend.
     path : str or Path
         Written to; the ending chooses the format.
     """
-    columns = history.as_array()
+    all_columns = [history.as_array() for history in histories]
     panels = []
     for title, unit, parts in CURVES:
-        series = [(name, unit * columns[:, k]) for name, k in parts if (columns[:, k] > 0.0).any()]
+        series = [(name, k) for name, k in parts if any((columns[:, k] > 0.0).any() for columns in all_columns)]
         if series:
-            panels.append((title, series))
+            panels.append((title, unit, series))
     n_columns = min(2, max(1, len(panels)))
     n_rows = max(1, -(-len(panels) // n_columns))
     figure = _figure(4.8 * n_columns, 3.3 * n_rows)
-    for panel, (title, series) in enumerate(panels):
+    for panel, (title, unit, series) in enumerate(panels):
         axes = figure.add_subplot(n_rows, n_columns, panel + 1)
-        for color, (name, values) in zip(COLORS, series, strict=False):
-            shown = values > 0.0  # neither absent (0 or NaN) nor beyond a logarithm
-            axes.plot(columns[shown, 0], values[shown], color=color, linewidth=1.5, zorder=3,
-                      label=f"{name}: {values[shown][-1]:.4g} at the end")  # fmt: skip
-        axes.set(title=title, xlabel="iteration", yscale="log")
+        for color, (name, k) in zip(COLORS, series, strict=False):
+            for n, columns in enumerate(all_columns):
+                shown = columns[columns[:, k] > 0.0]  # neither absent (0 or NaN) nor beyond a logarithm
+                label = f"{name}: {unit * shown[-1, k]:.4g} at the end" if n == 0 and len(shown) else None
+                axes.plot(shown[:, -1], unit * shown[:, k], color=color, linewidth=1.5 if n == 0 else 0.7, zorder=3,
+                          marker=".", markersize=3 if len(shown) < 40 else 0, label=label)  # fmt: skip
+        axes.set(title=title, xlabel="time (s)", yscale="log")
         _finish(axes, loc="upper right")
     figure.savefig(path, dpi=150)
 

@@ -18,49 +18,12 @@ screen.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from ase import Atoms
 
 from bpnumba.extrapolation import outside
 from bpnumba.network import Network, n_weights
-from bpnumba.pairs import Pairs, stress_voigt
+from bpnumba.prediction import Prediction, batches, evaluate_frames
 from bpnumba.scaling import Scaling
 from bpnumba.symmetry import SymmetryFunctions
-
-ATOMS_AT_ONCE = 4096
-"""A list of structures is evaluated in batches of about so many atoms: memory does not grow with the list."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a potential says of a batch of structures; eV and Angstrom."""
-
-    energy_m: np.ndarray  #: (n_m) total energies
-    energy_a: np.ndarray  #: (n_a) atomic energies, of all structures one after the other
-    forces_ac: np.ndarray  #: (n_a, 3)
-    virial_mcc: np.ndarray  #: (n_m, 3, 3), dE/d strain
-    volume_m: np.ndarray  #: (n_m), 0 where not periodic in three directions
-    extrapolation: np.ndarray  #: rows of `bpnumba.extrapolation.EVENT`: what lies outside of the training data
-
-    @property
-    def extrapolation_a(self):
-        """(n_a) how many symmetry functions of each atom are outside of their range in the training data."""
-        return np.bincount(self.extrapolation["atom"], minlength=len(self.energy_a))
-
-    @property
-    def stress_mv(self):
-        """(n_m, 6) stress in eV/Angstrom^3, ASE's sign and order; ValueError if one is not fully periodic."""
-        return stress_voigt(self.virial_mcc, self.volume_m)
-
-    @classmethod
-    def join(cls, predictions):
-        """One batch after the other."""
-        names = cls.__dataclass_fields__
-        joined = cls(*(np.concatenate([getattr(one, name) for one in predictions]) for name in names))
-        n_events = [len(one.extrapolation) for one in predictions]
-        for name, counted in (("structure", "energy_m"), ("atom", "energy_a")):
-            sizes = [len(getattr(one, counted)) for one in predictions]
-            joined.extrapolation[name] += np.repeat(np.cumsum(sizes) - sizes, n_events)
-        return joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,11 +109,7 @@ class Potential:
     def predict(self, pairs):
         """Energy, forces and virial of a pair list: `Prediction`."""
         descriptors = self.symmetry_functions.describe(pairs)  # r -> G
-        layout, x_e = descriptors.layout, self.inputs(descriptors)  # G -> x
-        energy_a, dE_dG = self.energies_and_slopes(layout, x_e)  # x -> e, and back
-        for atoms, symbol in zip(layout.atoms_e, self.species):
-            energy_a[atoms] += self.reference_energies[symbol]
-        forces_ac, virial_mcc = descriptors.forces(dE_dG)  # through one vector per pair, dE/dr
+        energy_a, forces_ac, virial_mcc = self.energies_and_forces(descriptors, self.inputs(descriptors))  # and back
         energy_m = np.bincount(pairs.structure_a[: pairs.n_centers], energy_a, minlength=pairs.n_structures)
         extrapolation = outside(descriptors, self.scalings, self.species)
         return Prediction(energy_m, energy_a, forces_ac, virial_mcc, pairs.volume_m, extrapolation)
@@ -158,16 +117,28 @@ class Potential:
     def energies(self, pairs):
         """Total energies (n_structures) in eV alone, for less than half the cost of `predict`."""
         descriptors = self.symmetry_functions.describe(pairs)
-        energy_a = np.empty(pairs.n_centers)
-        for atoms, x, network, symbol in zip(
-            descriptors.layout.atoms_e, self.inputs(descriptors), self.networks, self.species
-        ):
-            energy_a[atoms] = self.energy_unit * network.energy(x) + self.reference_energies[symbol]
+        energy_a = self.atomic_energies(descriptors.layout, self.inputs(descriptors))
         return np.bincount(pairs.structure_a[: pairs.n_centers], energy_a, minlength=pairs.n_structures)
 
     def inputs(self, descriptors):
         """Scaled symmetry functions, the inputs of the networks, per element."""
         return tuple(scaling.apply(G) for scaling, G in zip(self.scalings, descriptors.values))
+
+    def atomic_energies(self, layout, x_e):
+        """Atomic energies (n_centers) with their reference energies, from the inputs of the networks."""
+        energy_a = np.empty(layout.n_centers)
+        for atoms, x, network, symbol in zip(layout.atoms_e, x_e, self.networks, self.species):
+            energy_a[atoms] = self.energy_unit * network.energy(x) + self.reference_energies[symbol]
+        return energy_a
+
+    def energies_and_forces(self, descriptors, x_e):
+        """Atomic energies (n_centers) with their reference energies, forces (n_atoms, 3), virial (n_structures, 3, 3).
+        """
+        layout = descriptors.layout
+        energy_a, dE_dG = self.energies_and_slopes(layout, x_e)  # x -> e, and back
+        for atoms, symbol in zip(layout.atoms_e, self.species):
+            energy_a[atoms] += self.reference_energies[symbol]
+        return energy_a, *descriptors.forces(dE_dG)  # through one vector per pair, dE/dr
 
     def energies_and_slopes(self, layout, x_e):
         """Atomic energies without reference energies (n_centers), and dE/dG per element."""
@@ -199,23 +170,7 @@ class Potential:
             For an element without a network, positions or cells that are not finite, atoms at one place (see
             `Pairs.from_atoms`), and if a result is not finite, which names the structure.
         """
-        frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
-        parts, pair_list = [], pair_list or self.symmetry_functions.pair_list()
-        for first, last in batches([len(frame) for frame in frames]):
-            batch = frames[first:last] if frames[0] is not atoms else atoms
-            parts.append(self.predict(pair_list.pairs(batch, first)))
-        if not parts:
-            raise ValueError("no structure is given: the list of atoms is empty")
-        prediction = Prediction.join(parts) if len(parts) > 1 else parts[0]
-        bad_a = ~np.isfinite(prediction.forces_ac).all(axis=1)
-        structure_a = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
-        bad = [*np.flatnonzero(~np.isfinite(prediction.energy_m)), *structure_a[bad_a]]
-        if bad:
-            raise ValueError(
-                f"energy or forces are not finite (structure {min(bad)}): "
-                "the structure lies far outside of what the potential was trained for"
-            )
-        return prediction
+        return evaluate_frames(self, atoms, pair_list or self.symmetry_functions.pair_list())
 
     # ---- weights: one flat vector ------------------------------------------------------------------------------------
 
@@ -285,21 +240,11 @@ class Potential:
         return "\n".join(lines)
 
 
-def batches(sizes, most=ATOMS_AT_ONCE):
-    """Begin and end of batches of structures with about `most` atoms each."""
-    found, first, count = [], 0, 0
-    for m, size in enumerate(sizes):
-        if count and count + size > most:
-            found.append((first, m))
-            first, count = m, 0
-        count += size
-    return found + [(first, len(sizes))] if len(sizes) > first else found
-
-
-def values(symmetry_functions, frames):
-    """Symmetry functions of all atoms of all frames, one array per element."""
+def values(symmetry_functions, frames, first_frame=0):
+    """Symmetry functions of all atoms of all frames, per element; messages count frames from `first_frame`."""
+    pair_list = symmetry_functions.pair_list()
     parts = [
-        symmetry_functions.describe(Pairs.from_atoms(frames[first:last], symmetry_functions.cutoff, first)).values
+        symmetry_functions.describe(pair_list.pairs(frames[first:last], first_frame + first)).values
         for first, last in batches([len(frame) for frame in frames])
     ]
     return [np.concatenate(blocks) for blocks in zip(*parts)]

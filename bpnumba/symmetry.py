@@ -32,6 +32,9 @@ HEADINGS = {"eta": "eta (1/A^2)", "rs": "rs (A)", "lam": "lam", "zeta": "zeta", 
             "left": "left (deg)", "right": "right (deg)"}  # fmt: skip
 """Columns of the printed table, where a function has a value in them."""
 
+MOST_FUNCTIONS = 60
+"""Chosen per element: with fewer, errors are larger (Si, water: by a tenth and by a third with half as many)."""
+
 # ---- the set --------------------------------------------------------------------------------------------------------
 
 
@@ -132,7 +135,7 @@ class SymmetryFunctions:
         cutoff : float
             Cutoff radius in Angstrom.
         n : int, optional
-            Largest number of functions per element; 40 for one element, 32 for two, 50 for more.
+            Largest number of functions per element; by default `MOST_FUNCTIONS`.
         cutoff_function : str
             Name of the cutoff function.
         most_samples : int
@@ -152,8 +155,6 @@ class SymmetryFunctions:
         species = sorted_species({symbol for atoms in frames for symbol in atoms.symbols})
         if not species:
             raise ValueError("there are no atoms to choose symmetry functions for")
-        if n is None:
-            n = {1: 40, 2: 32}.get(len(species), 50)
         pools = _pools(frames, [atomic_numbers[symbol] for symbol in species], cutoff, cutoff_function)
         trial = cls.from_functions(np.concatenate(pools), species)
         samples, heldout = _environments(trial, frames, cutoff, most_samples)
@@ -165,7 +166,7 @@ class SymmetryFunctions:
                 copies = _shaken([atoms for atoms in frames if symbol in atoms.symbols])
                 G, unseen = (of[e] for of in _environments(trial, copies, cutoff, most_samples))
             try:
-                choice = selection.choose(G, n, np.where(rows["kind"] == "G2", rows["first"], 0))
+                choice = selection.choose(G, n or MOST_FUNCTIONS, np.where(rows["kind"] == "G2", rows["first"], 0))
             except ValueError as error:
                 raise ValueError(f"{symbol}: {error}") from None
             kept.append(rows[choice.kept])
@@ -213,14 +214,14 @@ class SymmetryFunctions:
         if isinstance(pairs, PackedPairs):
             self._check_lists(pairs)
             return PackedDescriptors.of(pairs, self.parts, self.table.n_functions)
-        element_a = elements_of(pairs, self.numbers)
-        element_c = element_a[: pairs.n_centers]
-        atoms_e = tuple(np.flatnonzero(element_c == e) for e in range(len(self.numbers)))
-        offset_a, end = np.zeros(pairs.n_centers, np.int64), 0
-        for atoms, width in zip(atoms_e, self.table.n_functions):
-            offset_a[atoms] = end + width * np.arange(len(atoms))
-            end += width * len(atoms)
-        return Descriptors.of(pairs, Layout(element_a, offset_a, atoms_e, self.table, end))
+        return Descriptors.of(pairs, self._layout(pairs))
+
+    def stored(self, pairs, dtype=np.float64):
+        """Descriptors of `Pairs` with their Jacobian in numbers of this type, without values."""
+        return Descriptors(pairs, self._layout(pairs), ()).stored(dtype)
+
+    def _layout(self, pairs):
+        return Layout.of(elements_of(pairs, self.numbers), pairs.n_centers, self.table)
 
     def _check_lists(self, pairs):
         """Raise a ValueError for packed pairs that were made for other symmetry functions, or on another machine."""

@@ -16,6 +16,7 @@ BOHR = units.Bohr  #: 1 bohr in Angstrom
 HARTREE = units.Hartree  #: 1 Hartree in eV
 GPA = 1.0 / units.GPa  #: 1 eV/Angstrom^3 in GPa (160.2)
 MEV = 1000.0  #: 1 eV in meV
+COULOMB = 14.3996454784255  #: e^2 / (4 pi epsilon_0) in eV Angstrom (CODATA 2018): what models remember hangs on it
 
 UNITS = {"atomic": (BOHR, HARTREE), "metal": (1.0, 1.0)}
 """Units of files of RuNNer and n2p2: name -> (length in Angstrom, energy in eV)."""

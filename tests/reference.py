@@ -236,3 +236,26 @@ def weighted_angular(angular, environment, *parameters):
 
 def elements_of(environment):
     return sorted({z for z, _ in environment})
+
+
+# ---- repulsion of nuclei (Ziegler, Biersack and Littmark 1985) ----
+
+COULOMB = 14.3996454784
+"""e^2 / (4 pi epsilon_0) in eV Angstrom."""
+
+
+def zbl(z_i, z_j, r):
+    """Energy of two bare nuclei at a distance r, with electrons between them that screen it; nothing is cut off."""
+    x = r * (z_i**0.23 + z_j**0.23) / 0.46850
+    terms = (0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162)
+    return COULOMB * z_i * z_j / r * sum(part * math.exp(-decay * x) for part, decay in terms)
+
+
+def repulsion(numbers, positions, cell, pbc, radii, cutoff="poly2"):
+    """Energy of every atom: half of that of its pairs; `radii` gives (inner, outer) of two atomic numbers."""
+    energies = [0.0] * len(numbers)
+    for i, j, _, r in neighbors(positions, cell, pbc, max(outer for _, outer in radii.values())):
+        distance, (inner, outer) = math.hypot(*r), radii[tuple(sorted((numbers[i], numbers[j])))]
+        window = CUTOFFS[cutoff](max(distance - inner, 0.0), outer - inner)
+        energies[i] += 0.5 * window * zbl(numbers[i], numbers[j], distance)
+    return energies

@@ -505,7 +505,7 @@ def test_from_a_file(silicon, tmp_path):
     assert two.calc.todict() == known
     with pytest.raises(FileNotFoundError, match="none"):
         BPCalculator(tmp_path / "none.npz")
-    with pytest.raises(TypeError, match="needs a Potential or the path of a model file, not float"):
+    with pytest.raises(TypeError, match="a Committee, a Composite or the path of a model file, not float"):
         BPCalculator(1.0)
 
 

@@ -24,6 +24,9 @@ def state_at(iteration):
         best_theta=rng.normal(size=9),
         best_iteration=iteration - 1,
         best_score=float("inf"),
+        phase="gn-lbfgs",
+        in_phase=2,
+        l2=0.25,
         history=History([Row(i, 1.0 / (i + 1), train=(0.1, 0.2, 0.3)) for i in range(iteration)]),
     )
 
@@ -33,6 +36,7 @@ def test_round_trip(tmp_path):
     checkpoint.save(tmp_path / "c.npz", state, FINGERPRINT)
     loaded = checkpoint.load(tmp_path / "c.npz", FINGERPRINT)
     assert (loaded.iteration, loaded.best_iteration, loaded.best_score) == (3, 2, float("inf"))
+    assert (loaded.phase, loaded.in_phase, loaded.l2) == ("gn-lbfgs", 2, 0.25)
     np.testing.assert_array_equal(loaded.theta, state.theta)
     np.testing.assert_array_equal(loaded.best_theta, state.best_theta)
     np.testing.assert_array_equal(loaded.history.as_array(), state.history.as_array())
@@ -49,6 +53,13 @@ def test_round_trip(tmp_path):
         ("header", "iteration", None, "its content is not that of a bpnumba checkpoint .*iteration"),
         ("header", "iteration", "3", "iterations .* are not those of a fit"),
         ("header", "best_score", float("nan"), "iterations .* are not those of a fit"),
+        ("header", "phase", None, "its content is not that of a bpnumba checkpoint .*phase"),
+        ("header", "phase", 3, "phase 3 and regularization 0.25 are not those of a fit"),
+        ("header", "in_phase", -1, "iterations .* are not those of a fit"),
+        ("header", "in_phase", 1.5, "iterations .* are not those of a fit"),
+        ("header", "l2", -1.0, "phase 'gn-lbfgs' and regularization -1.0 are not those of a fit"),
+        ("header", "l2", float("inf"), "phase .* and regularization inf are not those of a fit"),
+        ("header", "l2", float("nan"), "phase .* and regularization nan are not those of a fit"),
         ("header", "fingerprint", None, "its content is not that of a bpnumba checkpoint"),
         ("header", "fingerprint", {}, "its fingerprint is not that of a bpnumba checkpoint"),
     ],
@@ -81,6 +92,20 @@ def test_behind_a_symbolic_link(tmp_path):
     assert (tmp_path / "c.npz").is_symlink()
     assert sorted(os.listdir(tmp_path / "disk")) == ["c.npz", "c.npz.previous"]
     assert checkpoint.load(tmp_path / "c.npz", FINGERPRINT).iteration == 2
+
+
+def test_members_of_a_committee(tmp_path):
+    """Those that have a checkpoint go on; the first must have one, and none is taken for another."""
+    paths = [tmp_path / f"c{n}.npz" for n in range(3)]
+    prints = [replace(FINGERPRINT, settings={**SETTINGS, "member": n}) for n in range(3)]
+    with pytest.raises(FileNotFoundError, match=r"c0\.npz: no checkpoint to resume from"):
+        checkpoint.load_all(paths, prints)
+    for n in (0, 2):
+        checkpoint.save(paths[n], state_at(n + 1), prints[n])
+    assert {n: state.iteration for n, state in checkpoint.load_all(paths, prints).items()} == {0: 1, 2: 3}
+    os.replace(paths[2], paths[1])
+    with pytest.raises(ValueError, match=r"c1\.npz: belongs to another fit.*setting member \(2 there, 1 here\)"):
+        checkpoint.load_all(paths, prints)
 
 
 def test_corrupt_newest_falls_back(tmp_path):

@@ -104,7 +104,8 @@ def test_fit_passes_on_what_is_given_and_nothing_else(monkeypatch):
     assert cli.main(["fit", "a.xyz", "b.xyz"]) == 0
     line = ("fit a.xyz --valid v.xyz --output si.npz --cutoff 5.5 --hidden 10 20 --seed 3 --forces-weight 0 "
             "--l2 1e-3 --energy-key E --reference-energies Si=-5.4 C=-9 --config-type-weights liquid=0.5 --resume "
-            "--n-functions 9 --units metal")  # fmt: skip
+            "--n-functions 9 --units metal --optimizer kalman --max-epochs 4 --max-seconds 1.5 --memory 4GB "
+            "--jacobian disk --precision float64 --committee 3 --repulsion zbl")  # fmt: skip
     assert cli.main(line.split()) == 0
     (train, first), (_, second) = calls
     assert train == (["a.xyz", "b.xyz"],)
@@ -113,6 +114,8 @@ def test_fit_passes_on_what_is_given_and_nothing_else(monkeypatch):
         "valid": ["v.xyz"], "output": "si.npz", "cutoff": 5.5, "hidden": [10, 20], "seed": 3, "forces_weight": 0.0,
         "l2": 1e-3, "keys": bpnumba.Keys(energy="E"), "reference_energies": {"Si": -5.4, "C": -9.0},
         "config_type_weights": {"liquid": 0.5}, "resume": True, "n_functions": 9, "units": "metal",
+        "optimizer": "kalman", "max_epochs": 4, "max_seconds": 1.5, "memory": "4GB", "jacobian": "disk",
+        "precision": "float64", "committee": 3, "repulsion": "zbl",
     }  # fmt: skip
 
 
@@ -137,6 +140,12 @@ def test_options_of_fit_are_settings_of_fit():
     ("evaluate {folder}/si.npz {folder}", "{folder}: is a directory"),
     ("fit {folder}/none.xyz", "{folder}/none.xyz: no such file"),
     ("fit {folder}/data.xyz --units si", "unknown units 'si'; there are atomic, metal"),
+    ("fit {folder}/data.xyz --optimizer adam", "unknown optimizer 'adam'; there are auto, kalman+gn-lbfgs, kalman, gn"),
+    ("fit {folder}/data.xyz --repulsion bks", "unknown repulsion 'bks'; there are zbl"),
+    ("fit {folder}/data.xyz --memory lots", "an amount of memory is a number with B, KB, MB, GB or TB, such as 4GB"),
+    ("fit {folder}/data.xyz --jacobian tape", "unknown jacobian 'tape'; there are auto, memory, disk, recompute"),
+    ("fit {folder}/data.xyz --max-seconds 0", "max_seconds must be positive, not 0"),
+    ("fit {folder}/data.xyz --committee 0", "committee must be at least 1, not 0"),
     ("fit {folder}/data.xyz --functions {folder}/si.npz --cutoff 5 --n-functions 9",
      "--functions {folder}/si.npz says which symmetry functions to use: leave out --cutoff, --n-functions"),
     ("fit {folder}/data.xyz --functions {folder}/f.nn --cutoff-function cosine", "--functions {folder}/f.nn says"),
@@ -169,6 +178,7 @@ def test_mistakes_end_with_one_line(folder, capsys, line, message):
     [
         (KeyboardInterrupt(), 130, "bpnumba: interrupted\n"),
         (FloatingPointError("the loss is not finite"), 2, "bpnumba: error: the loss is not finite\n"),
+        (MemoryError("memory: 9.00 GB of 4.00 GB"), 2, "bpnumba: error: memory: 9.00 GB of 4.00 GB\n"),
     ],
 )
 def test_interrupts_and_numbers_that_are_none(capsys, monkeypatch, fault, code, text):

@@ -10,9 +10,10 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.neighborlist import neighbor_list
+from ase.optimize import BFGS
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from bpnumba.elasticity import cubic_elastic_constants, relax
+from bpnumba.elasticity import Stiffness, cubic_elastic_constants, elastic_constants, relax
 from bpnumba.units import GPA
 
 
@@ -99,6 +100,101 @@ def test_diamond_of_springs():
     assert found.c44_clamped == pytest.approx((alpha + beta) / 5.43, rel=1e-3)
 
 
+# ---- any crystal ----
+
+
+def test_general_constants_of_a_cubic_crystal(copper, constants):
+    """From the primitive cell the same as from the cube; the formulas of Voigt, Reuss and Hill for cubic crystals."""
+    primitive = bulk("Cu", a=3.6)
+    primitive.calc = EMT()
+    found = elastic_constants(primitive)
+    assert found.symmetry == "cubic"
+    assert found.is_stable
+    assert found.asymmetry < 0.1
+    c11, c12, c44 = (found.independent()[name] for name in ("C11", "C12", "C44"))
+    assert (c11, c12, c44) == pytest.approx((constants.c11, constants.c12, constants.c44), rel=1e-3)
+    voigt, reuss = (c11 - c12 + 3 * c44) / 5, 5 * (c11 - c12) * c44 / (4 * c44 + 3 * (c11 - c12))
+    assert found.shear_modulus == pytest.approx((voigt + reuss) / 2, rel=1e-3)
+    assert found.bulk_modulus == pytest.approx((c11 + 2 * c12) / 3, rel=1e-3)
+    assert found.atoms.get_volume() == pytest.approx(constants.lattice_constant**3 / 4, rel=1e-4)
+
+
+def test_orientation_changes_the_tensor_and_not_the_moduli():
+    straight, turned = bulk("Cu", a=3.6), bulk("Cu", a=3.6)
+    turned.rotate(40, (1, 2, 3), rotate_cell=True)
+    straight.calc, turned.calc = EMT(), EMT()
+    one, two = elastic_constants(straight), elastic_constants(turned)
+    assert two.symmetry == "general"
+    assert len(two.independent()) == 21
+    assert np.abs(one.c_vv - two.c_vv).max() > 5.0
+    assert two.bulk_modulus == pytest.approx(one.bulk_modulus, rel=1e-4)
+    assert two.shear_modulus == pytest.approx(one.shear_modulus, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def hexagonal():
+    atoms = bulk("Ni", "hcp", a=2.45, c=4.0)
+    atoms.calc = EMT()
+    return elastic_constants(atoms, fmax=1e-5)
+
+
+def test_symmetry_of_a_hexagonal_crystal(hexagonal):
+    c = hexagonal.c_vv
+    assert hexagonal.symmetry == "hexagonal"
+    assert list(hexagonal.independent()) == ["C11", "C12", "C13", "C33", "C44"]
+    assert c[0, 0] == pytest.approx(c[1, 1], rel=2e-3)
+    assert c[0, 2] == pytest.approx(c[1, 2], rel=2e-3)
+    assert c[3, 3] == pytest.approx(c[4, 4], rel=2e-3)
+    assert c[5, 5] == pytest.approx((c[0, 0] - c[0, 1]) / 2, rel=5e-3)
+    zero = np.ones((6, 6), dtype=bool)
+    zero[:3, :3] = zero[range(6), range(6)] = False
+    assert np.abs(c[zero]).max() < 0.5
+
+
+@pytest.mark.parametrize(("v", "direction"), [
+    ((2, 2), np.diag([0.0, 0, 1])), ((5, 5), np.array([[0, 0.5, 0], [0.5, 0, 0], [0, 0, 0]])),
+])  # fmt: skip
+def test_hexagonal_constants_against_energies(hexagonal, v, direction):
+    """With the ions relaxed: C66 has an inner displacement."""
+
+    def energy(x):
+        atoms = hexagonal.atoms.copy()
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + x * direction), scale_atoms=True)
+        atoms.calc = EMT()
+        assert BFGS(atoms, logfile=None).run(fmax=1e-4, steps=100)
+        return atoms.get_potential_energy()
+
+    h = 0.004
+    found = GPA * (energy(h) - 2 * energy(0.0) + energy(-h)) / h**2 / hexagonal.atoms.get_volume()
+    assert hexagonal.c_vv[v] == pytest.approx(found, rel=5e-3)
+
+
+def test_isotropic_and_unstable_tensors():
+    isotropic = 80.0 * np.ones((3, 3)) + 2 * 40.0 * np.eye(3)
+    c = np.zeros((6, 6))
+    c[:3, :3], c[3:, 3:] = isotropic, 40.0 * np.eye(3)
+    found = Stiffness(c, 0.0, None)
+    assert found.shear_modulus == pytest.approx(40.0)
+    assert found.bulk_modulus == pytest.approx(80.0 + 2 * 40.0 / 3)
+    c[4, 4] = -1.0
+    assert not Stiffness(c, 0.0, None).is_stable
+
+
+def test_a_crystal_that_collapses_is_noticed():
+    class Squeezing(Calculator):
+        implemented_properties = ["energy", "forces", "stress"]
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            super().calculate(atoms, properties, system_changes)
+            V = atoms.get_volume()
+            self.results = {"energy": V, "forces": np.zeros((len(atoms), 3)), "stress": np.array([1.0, 1, 1, 0, 0, 0])}
+
+    atoms = bulk("Cu")
+    atoms.calc = Squeezing()
+    with pytest.raises(RuntimeError, match="the relaxation leaves the crystal: 11.8 Angstrom.3/atom have become"):
+        relax(atoms)
+
+
 def test_atoms_are_left_as_they_are(copper, constants):
     assert np.array_equal(copper.cell.array, bulk("Cu", cubic=True).cell.array)
 
@@ -114,6 +210,8 @@ def test_errors(copper):
     primitive.calc = EMT()
     with pytest.raises(ValueError, match="needs a cube along x, y, z"):
         cubic_elastic_constants(primitive)
+    with pytest.raises(ValueError, match="need three periodic directions"):
+        elastic_constants(molecule("H2O"))
     with pytest.raises(ValueError, match="no calculator"):
         relax(molecule("H2O"))
     rattled = copper.copy()

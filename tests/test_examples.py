@@ -4,6 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.usefixtures("fast_kernels")
@@ -27,7 +28,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_all_examples_are_tested():
-    assert [path.name[:2] for path in sorted(EXAMPLES.glob("*.py"))] == ["01", "02", "03", "04"]
+    assert [path.name[:2] for path in sorted(EXAMPLES.glob("*.py"))] == ["01", "02", "03", "04", "05"]
 
 
 def test_what_a_symmetry_function_sees(run, tmp_path):
@@ -57,3 +58,13 @@ def test_fit_and_relax(run, tmp_path):
 def test_relax_with_a_quick_fit(run, tmp_path):
     assert "lattice constant" in run("04", "--max-iterations", "5")
     assert not list(tmp_path.iterdir())
+
+
+def test_active_learning(run, tmp_path):
+    text = run("05")
+    assert "8 of" in text
+    forces = {line.split("  ")[0]: float(line.split()[-2]) for line in text.splitlines() if "forces RMSE" in line}
+    first, *drawn, chosen = forces.values()
+    assert len(drawn) == 3
+    assert chosen < np.mean(drawn) < first
+    assert (tmp_path / "active_learning.png").read_bytes().startswith(PNG)

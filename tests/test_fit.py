@@ -12,11 +12,13 @@ from ase.calculators.emt import EMT
 
 import bpnumba
 from bpnumba.io.input_data import write_structures
-from bpnumba.training import run as module
+from bpnumba.training import checkpoint
 from bpnumba.training.objective import Objective
 from bpnumba.training.progress import History
 
 SMALL = {"cutoff": 5.5, "n_functions": 12, "hidden": (6,), "max_iterations": 40, "seed": 3}
+PLAIN = SMALL | {"optimizer": "lbfgs"}
+"""One phase, with an evaluation or a little more per iteration; the others are in test_optimizers.py."""
 
 
 def copper(n, seed=0):
@@ -53,7 +55,7 @@ def result(folder):
         folder / "cu.npz",
         stream=stream,
         checkpoint_every=10,
-        **SMALL | {"max_iterations": 150},
+        **PLAIN | {"max_iterations": 150},
     )
     return fitted, stream.getvalue()
 
@@ -78,6 +80,10 @@ def test_tells_what_it_found_and_what_it_does_with_units(result):
         "condition number",
         "reference energy Cu:",
         "eV (least squares)",
+        "that may be used: program",
+        "(float32) in memory",
+        "errors that count as noise: energy ",
+        "optimizer lbfgs: 85 weights, 1,140 residuals",
         "meV/atom",
         "meV/Angstrom",
         "GPa",
@@ -111,13 +117,13 @@ def test_keeps_the_weights_of_the_smallest_validation_loss(folder, monkeypatch):
         return scores[iteration], (0.0, 0.0, 0.0)
 
     monkeypatch.setattr(Objective, "validate", made_up)
-    result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), **SMALL)
+    result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), **PLAIN)
     np.testing.assert_array_equal(result.potential.theta, kept[20])
 
 
 def test_stops_when_validation_does_not_improve(folder, monkeypatch):
     monkeypatch.setattr(Objective, "validate", lambda self, theta: (1.0, (0.0, 0.0, 0.0)))
-    result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), patience=15, **SMALL)
+    result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), patience=15, **PLAIN)
     assert result.reason == "no better validation error for 20 iterations"
     assert result.history.rows[-1].iteration == 20
 
@@ -132,7 +138,7 @@ def test_an_early_end_keeps_the_last_weights_if_they_are_better(monkeypatch):
         return real(self, theta)
 
     monkeypatch.setattr(Objective, "evaluate", interrupted)
-    result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), **SMALL)
+    result = bpnumba.fit(copper(12), copper(2, seed=1), stream=io.StringIO(), **PLAIN)
     last = result.history.rows[-1]
     assert 0 < last.iteration < 8
     assert last.valid[0] > 0
@@ -140,7 +146,7 @@ def test_an_early_end_keeps_the_last_weights_if_they_are_better(monkeypatch):
 
 
 def test_without_validation_frames_the_last_weights_are_kept():
-    result = bpnumba.fit(copper(6), stream=io.StringIO(), valid_fraction=0, **SMALL)
+    result = bpnumba.fit(copper(6), stream=io.StringIO(), valid_fraction=0, **PLAIN)
     assert result.potential.info["training"]["best_iteration"] == SMALL["max_iterations"]
 
 
@@ -151,20 +157,20 @@ def test_same_seed_same_bits_and_another_seed_another_potential():
 
 
 def test_resumes_where_it_was_killed(folder, tmp_path):
-    out, options = tmp_path / "cu.npz", SMALL | {"checkpoint_every": 20}
+    out, options = tmp_path / "cu.npz", PLAIN | {"checkpoint_every": 20}
     source = folder / "train.xyz", folder / "valid.xyz", out
 
     class Killed(Exception):
         pass
 
-    real = module.checkpoint.save
+    real = checkpoint.save
 
     def save_and_die(path, state, fingerprint):
         real(path, state, fingerprint)
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.checkpoint, "save", save_and_die)
+        patch.setattr(checkpoint, "save", save_and_die)
         with pytest.raises(Killed):
             bpnumba.fit(*source, stream=io.StringIO(), **options)
     assert not out.exists()
@@ -197,7 +203,7 @@ def test_ctrl_c_ends_with_the_best_model_saved(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Objective, "evaluate", interrupted)
     stream = io.StringIO()
-    result = bpnumba.fit(folder / "train.xyz", output=tmp_path / "cu.npz", stream=stream, **SMALL)
+    result = bpnumba.fit(folder / "train.xyz", output=tmp_path / "cu.npz", stream=stream, **PLAIN)
     assert result.reason == "interrupted"
     assert "ended: interrupted" in stream.getvalue()
     assert 0 < result.history.rows[-1].iteration < 25

@@ -72,7 +72,23 @@ def test_pictures_that_cannot_be_written_are_refused_before(tmp_path, name):
 def test_learning_curves(tmp_path):
     train, valid = (0.01, 0.2, 0.001), (0.02, 0.3, 0.002)
     rows = [Row(i, 3.0 / (i + 1), train, valid if i % 10 == 0 else NONE, i) for i in range(50)]
-    plots.learning_curves(History(rows), tmp_path / "full.png")
-    plots.learning_curves(History([Row(0, 1.0, (0.01, 0.0, 0.0))]), tmp_path / "short.png")
-    plots.learning_curves(History(), tmp_path / "empty.png")
+    plots.learning_curves([History(rows)], tmp_path / "full.png")
+    plots.learning_curves([History([Row(0, 1.0, (0.01, 0.0, 0.0))])], tmp_path / "short.png")
+    plots.learning_curves([History()], tmp_path / "empty.png")
     assert size(tmp_path / "full.png")[1] > size(tmp_path / "short.png")[1] > 0
+
+
+def test_learning_curves_of_a_committee_are_against_time(tmp_path, monkeypatch):
+    """One line per member and column, over the seconds since its beginning; the first is named in the legend."""
+    figures = []
+    real = plots._figure
+    monkeypatch.setattr(plots, "_figure", lambda *size: figures.append(real(*size)) or figures[-1])
+    train = (0.01, 0.2, 0.0)
+    members = [History([Row(i, 2.0 / (i + 1), train, elapsed=i * slow) for i in range(5)]) for slow in (3, 7)]
+    plots.learning_curves([*members, History()], tmp_path / "all.png")
+    loss, *others = figures[0].axes
+    assert loss.get_xlabel() == "time (s)"
+    times = [line.get_xdata().tolist() for line in loss.get_lines() if len(line.get_xdata())]
+    assert times == [[0.0, 3.0, 6.0, 9.0, 12.0], [0.0, 7.0, 14.0, 21.0, 28.0]]
+    assert [len(axes.get_legend().get_texts()) for axes in figures[0].axes] == [1, 1, 1]
+    assert len(others) == 2  # no stress

@@ -53,6 +53,17 @@ def test_bar_on_a_terminal():
     assert "checkpoint written" in stream.getvalue()
 
 
+def test_a_long_iteration_moves_the_bar_and_writes_no_lines():
+    stream, plain = Terminal(), io.StringIO()
+    for of_stream in (stream, plain):
+        with Progress(None, of_stream, label="member 2 of 3") as progress:
+            progress.within(17, 340)
+            progress.update(ROW)
+    assert "17 of 340 updates" in stream.getvalue()
+    assert "member 2 of 3" in stream.getvalue()
+    assert plain.getvalue() == f"{line(ROW)}\n"
+
+
 def test_a_stream_that_can_only_write():
     said = []
     with Progress(10, SimpleNamespace(write=said.append, flush=lambda: None), every=1) as bar:

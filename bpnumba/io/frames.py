@@ -53,9 +53,9 @@ def read_frames(path, format=None, units="atomic"):
     try:
         if format is None and path.removesuffix(".gz").lower().endswith(XYZ):
             with open_with_compression(path, "rt") as file:  # in memory: ASE seeks back for every frame, slow in a .gz
-                frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
-        else:
-            frames = ase.io.read(path, ":", format=format, do_not_split_by_at_sign=True)
+                frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz", parallel=False)
+        else:  # not in parallel: under MPI, ASE would wait for ranks that do not read
+            frames = ase.io.read(path, ":", format=format, parallel=False, do_not_split_by_at_sign=True)
     except PermissionError:
         raise
     except Exception as error:  # the readers of ASE answer a broken file with many types

@@ -1,6 +1,7 @@
-"""A potential in one file: ``.npz`` with a JSON header, checked before use, without pickle.
+"""A model in one file: ``.npz`` with a JSON header, checked before use, without pickle.
 
-Comes in: a `Potential`.  Goes out: the same to the last bit, or an error that names the file and what is wrong with it.
+Comes in: a `Potential`, a `Committee` or a `Composite`.  Goes out: the same to the last bit, or an error that names the
+file and what is wrong with it.
 
 >>> import os, tempfile
 >>> from ase.build import bulk
@@ -16,15 +17,17 @@ Notes
 -----
 The header (see `bpnumba.io.archive` for its frame: format, version, checksum) holds ::
 
-    {"version": 2, "units": "eV, Angstrom", "species": [...],
+    {"version": 3, "units": "eV, Angstrom", "species": [...],
      "columns": ["kind", "center", "first", ...], "functions": [["G2", "Si", "Si", null, 0.5, ...], ...],
-     "networks": {symbol: {"sizes": [...], "activations": [...]}}, "reference_energies": {symbol: E0},
-     "energy_unit": eV per unit of the networks' output,
+     "members": [{"networks": {symbol: {"sizes": [...], "activations": [...]}}}, ...],
+     "reference_energies": {symbol: E0}, "energy_unit": eV per unit of the networks' output,
+     "terms": [{"kind": "ZBL", ...}, ...],
      "info": {"versions": {...}, what training has to say}}
 
-and the arrays are, per element, ``Si_weights`` (layer after layer, W row by row, then b) and ``Si_shift``,
-``Si_factor``, ``Si_minimum``, ``Si_maximum`` of its scaling.  Version 1 had neither the last four columns nor the
-energy unit; it is read as well.
+A potential has one member; those of a committee have an entry "info" of their own.  The arrays are, per element,
+``Si_shift``, ``Si_factor``, ``Si_minimum``, ``Si_maximum`` of its scaling, and per member ``Si_weights_0`` (layer after
+layer, W row by row, then b), ``Si_weights_1`` ...  Files of earlier versions are read as well
+(`bpnumba.io.model_versions`).
 """
 
 import errno
@@ -36,33 +39,39 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from bpnumba import __version__
+from bpnumba.committee import Committee
+from bpnumba.composite import Composite
 from bpnumba.functions import ELEMENTS, checked_columns
 from bpnumba.io import archive
-from bpnumba.kernels.table import FUNCTION
+from bpnumba.io.model_versions import COLUMNS, VERSION, present
 from bpnumba.network import Network, n_weights
 from bpnumba.potential import Potential
+from bpnumba.repulsion import ZBL
 from bpnumba.scaling import Scaling
 from bpnumba.symmetry import SymmetryFunctions
 
-__all__ = ["load", "save"]
+__all__ = ["MODELS", "load", "save"]
+
+MODELS = (Potential, Committee, Composite)
+"""What a file can hold, and what a calculator takes."""
+
+TERMS = {"ZBL": ZBL}
+"""Kinds of terms by the name that they have in files."""
 
 KIND = "bpnumba model"
-VERSION = 2
 UNITS = "eV, Angstrom"
-COLUMNS = FUNCTION.names
-ENTRIES = {"version": int, "units": str, "species": list, "columns": list, "functions": list, "networks": dict,
-           "reference_energies": dict, "energy_unit": float, "info": dict}  # fmt: skip
-NEW = COLUMNS[10:]  # columns that version 1 did not have
+ENTRIES = {"version": int, "units": str, "species": list, "columns": list, "functions": list, "members": list,
+           "reference_energies": dict, "energy_unit": float, "terms": list, "info": dict}  # fmt: skip
 PACKAGES = ("numpy", "numba", "scipy", "ase")
 LARGEST_CUTOFF = 100.0  # Angstrom; ten times what is in use
 
 
-def save(potential, path):
-    """Write a potential to one file; what was there is replaced only by a complete file.
+def save(model, path):
+    """Write a model to one file; what was there is replaced only by a complete file.
 
     Parameters
     ----------
-    potential : Potential
+    model : Potential, Committee or Composite
         Its `info` must consist of what JSON can hold.  The versions of Python and packages are added as
         ``info["versions"]``, unless they are there already: those of the training stay.
     path : str or Path
@@ -73,27 +82,35 @@ def save(potential, path):
     ValueError
         A weight, scaling or reference energy is not finite.
     TypeError
-        `info` has entries that JSON cannot hold.
+        It is no such model, has a term that no file knows, or `info` has entries that JSON cannot hold.
     OSError
         The disk is full or read-only; ``path`` is as it was.
     """
-    arrays = {}
-    for symbol, scaling, network in zip(potential.species, potential.scalings, potential.networks, strict=True):
-        arrays[f"{symbol}_weights"] = network.theta
+    if not isinstance(model, MODELS):
+        kinds = ", ".join(kind.__name__ for kind in MODELS)
+        raise TypeError(f"{path}: a model file holds one of {kinds}, not {type(model).__name__}")
+    short_range, terms = (model.short_range, model.terms) if isinstance(model, Composite) else (model, ())
+    members = short_range.members if isinstance(short_range, Committee) else (short_range,)
+    arrays, first = {}, members[0]
+    for symbol, scaling in zip(first.species, first.scalings, strict=True):
         arrays |= {f"{symbol}_{name.removesuffix('_s')}": value for name, value in scaling._asdict().items()}
-    _check_finite(arrays, potential.reference_energies, path)
+        arrays |= {f"{symbol}_weights_{n}": member.networks[first.species.index(symbol)].theta
+                   for n, member in enumerate(members)}  # fmt: skip
+    _check_finite(arrays, first.reference_energies, path)
     header = {
         "version": VERSION,
         "units": UNITS,
-        "species": list(potential.species),
+        "species": list(first.species),
         "columns": COLUMNS,
-        "functions": [_readable(row) for row in potential.symmetry_functions.functions],
-        "networks": {symbol: {"sizes": network.sizes, "activations": network.activations}
-                     for symbol, network in zip(potential.species, potential.networks, strict=True)},
-        "reference_energies": {symbol: float(potential.reference_energies[symbol]) for symbol in potential.species},
-        "energy_unit": float(potential.energy_unit),
-        "info": {"versions": versions(), **potential.info},
-    }  # fmt: skip
+        "functions": [_readable(row) for row in first.symmetry_functions.functions],
+        "members": [_described(member) for member in members],
+        "reference_energies": {symbol: float(first.reference_energies[symbol]) for symbol in first.species},
+        "energy_unit": float(first.energy_unit),
+        "terms": [{"kind": _kind(term, path), **term.plain()} for term in terms],
+        "info": {"versions": versions(), **model.info},
+    }
+    if len(members) > 1:
+        header["members"] = [one | {"info": member.info} for one, member in zip(header["members"], members)]
     archive.write(path, KIND, header, arrays)
 
 
@@ -108,7 +125,7 @@ def load(path):
 
     Returns
     -------
-    Potential
+    Potential, Committee or Composite
 
     Raises
     ------
@@ -137,11 +154,8 @@ def versions():
 
 
 def _build(header, arrays):
-    """The potential of a header and arrays that are complete, but may not fit together."""
-    if type(header.get("version")) is not int or not 1 <= header["version"] <= VERSION:
-        raise ValueError(f"is a model of version {header.get('version')}; this bpnumba reads versions 1 to {VERSION}")
-    if header["version"] == 1:
-        header = _of_version_1(header)
+    """The model of a header and arrays that are complete, but may not fit together."""
+    header, arrays = present(header, arrays)
     if set(header) != set(ENTRIES) or not all(isinstance(header[name], kind) for name, kind in ENTRIES.items()):
         raise ValueError(f"its header must have exactly the entries {', '.join(ENTRIES)}")
     if header["units"] != UNITS:
@@ -152,23 +166,72 @@ def _build(header, arrays):
     species = functions.species
     if list(species) != header["species"]:
         raise ValueError(f"its species are {header['species']}, must be distinct and sorted by atomic number")
-    fields = ("weights", *(name.removesuffix("_s") for name in Scaling._fields))
-    _same(set(arrays), {f"{symbol}_{name}" for symbol in species for name in fields}, "arrays")
-    _same(set(header["networks"]), set(species), "networks")
+    fields, members = [name.removesuffix("_s") for name in Scaling._fields], header["members"]
+    if not members:
+        raise ValueError("its header lists no member: there are no networks")
+    names = {f"{symbol}_{name}" for symbol in species for name in fields}
+    names |= {f"{symbol}_weights_{n}" for symbol in species for n in range(len(members))}
+    _same(set(arrays), names, "arrays")
     _same(set(header["reference_energies"]), set(species), "reference energies")
     _check_finite(arrays, header["reference_energies"])
-    scalings = tuple(Scaling(*(_vector(arrays, f"{symbol}_{name}") for name in fields[1:])) for symbol in species)
-    for symbol, scaling in zip(species, scalings, strict=True):
-        if len({len(array) for array in scaling}) > 1:
-            raise ValueError(f"the four arrays of the scaling of {symbol} have different lengths")
-        if (scaling.factor_s <= 0.0).any():
-            raise ValueError(f"array '{symbol}_factor' has values that are not positive")
-        if (scaling.minimum_s > scaling.maximum_s).any():
-            raise ValueError(f"array '{symbol}_minimum' is larger than '{symbol}_maximum'")
-    networks = tuple(_network(symbol, header["networks"][symbol], _vector(arrays, f"{symbol}_weights"))
-                     for symbol in species)  # fmt: skip
-    energies = header["reference_energies"]
-    return Potential(functions, scalings, networks, energies, header["info"], header["energy_unit"])
+    scalings = tuple(_scaling(symbol, [_vector(arrays, f"{symbol}_{name}") for name in fields]) for symbol in species)
+    found = tuple(_members(header, arrays, functions, scalings))
+    model = Committee(found, header["info"]) if len(found) > 1 else found[0]
+    terms = tuple(map(_term, header["terms"]))
+    return Composite(model, terms) if terms else model
+
+
+def _members(header, arrays, functions, scalings):
+    """One potential after the other."""
+    entries = header["members"]
+    for n, entry in enumerate(entries):
+        wanted, where = ({"networks", "info"}, f"member {n}: ") if len(entries) > 1 else ({"networks"}, "")
+        if set(entry) != wanted or not all(isinstance(value, dict) for value in entry.values()):
+            raise ValueError(f"{where}must have exactly the entries {', '.join(sorted(wanted))}")
+        try:
+            _same(set(entry["networks"]), set(functions.species), "networks")
+            networks = tuple(
+                _network(symbol, entry["networks"][symbol], _vector(arrays, f"{symbol}_weights_{n}"))
+                for symbol in functions.species
+            )
+            info, energies = entry.get("info", header["info"]), header["reference_energies"]
+            yield Potential(functions, scalings, networks, energies, info, header["energy_unit"])
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from None
+
+
+def _scaling(symbol, vectors):
+    """The scaling of an element, checked."""
+    scaling = Scaling(*vectors)
+    if len({len(array) for array in scaling}) > 1:
+        raise ValueError(f"the four arrays of the scaling of {symbol} have different lengths")
+    if (scaling.factor_s <= 0.0).any():
+        raise ValueError(f"array '{symbol}_factor' has values that are not positive")
+    if (scaling.minimum_s > scaling.maximum_s).any():
+        raise ValueError(f"array '{symbol}_minimum' is larger than '{symbol}_maximum'")
+    return scaling
+
+
+def _described(potential):
+    """What the header says of the networks of one member."""
+    networks = zip(potential.species, potential.networks, strict=True)
+    return {"networks": {symbol: {"sizes": one.sizes, "activations": one.activations} for symbol, one in networks}}
+
+
+def _kind(term, path):
+    """Name of the kind of a term."""
+    for name, kind in TERMS.items():
+        if type(term) is kind:
+            return name
+    raise TypeError(f"{path}: a model file cannot hold the term {type(term).__name__}; it can hold {', '.join(TERMS)}")
+
+
+def _term(entry):
+    """The term of one entry of "terms"."""
+    kind = entry["kind"]
+    if not isinstance(kind, str) or kind not in TERMS:
+        raise ValueError(f"has a term of the unknown kind {kind!r}; this bpnumba knows {', '.join(TERMS)}")
+    return TERMS[kind].of({name: value for name, value in entry.items() if name != "kind"})
 
 
 def _readable(row):
@@ -176,14 +239,6 @@ def _readable(row):
     values = dict(zip(COLUMNS, row.item(), strict=True))
     values |= {name: chemical_symbols[values[name]] if values[name] else None for name in ELEMENTS}
     return list(values.values())
-
-
-def _of_version_1(header):
-    """A header of version 1 in the form of version 2."""
-    if "energy_unit" in header or header.get("columns") != list(COLUMNS[: -len(NEW)]):
-        raise ValueError(f"the columns of its symmetry functions are {header.get('columns')}, not those of version 1")
-    functions = [[*row, *(0.0 for _ in NEW)] for row in header["functions"]]
-    return header | {"version": VERSION, "columns": list(COLUMNS), "functions": functions, "energy_unit": 1.0}
 
 
 def _row(row):

@@ -7,6 +7,7 @@ Sums over chunks are taken in the order of the chunks, so results have the same 
 """
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -27,9 +28,12 @@ def count():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+WORKER = threading.local()  # marked in the threads of a pool
+
+
 @cache
 def pool(n):
-    return ThreadPoolExecutor(n, thread_name_prefix="bpnumba")
+    return ThreadPoolExecutor(n, thread_name_prefix="bpnumba", initializer=lambda: setattr(WORKER, "busy", True))
 
 
 if hasattr(os, "register_at_fork"):
@@ -37,9 +41,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def in_order(function, items):
-    """Like `map`, by threads: results come in the order of the items."""
+    """Like `map`, by threads: results come in the order of the items.
+
+    Inside of an item's function it is `map`: the threads are busy, and waiting for each other they would never end.
+    """
     items, n = list(items), count()
-    if n > 1 and len(items) > 1:
+    if n > 1 and len(items) > 1 and not hasattr(WORKER, "busy"):
         with suppress(RuntimeError):  # Python is about to end, and no pool takes work any more
             return pool(n).map(function, items)
     return map(function, items)

@@ -36,6 +36,12 @@ class State:
     best_theta : (n_w,) weights of the lowest validation score
     best_iteration : int
     best_score : float
+    phase : str
+        Of `bpnumba.training.optimizers.PHASES`, or "done".
+    in_phase : int
+        Iterations of it.
+    l2 : float
+        Strength of the regularization.
     history : History
     """
 
@@ -44,6 +50,9 @@ class State:
     best_theta: np.ndarray
     best_iteration: int
     best_score: float
+    phase: str
+    in_phase: int
+    l2: float
     history: History = field(default_factory=History)
 
 
@@ -102,6 +111,9 @@ def save(path, state, fingerprint):
         "iteration": state.iteration,
         "best_iteration": state.best_iteration,
         "best_score": state.best_score,
+        "phase": state.phase,
+        "in_phase": state.in_phase,
+        "l2": state.l2,
         "fingerprint": {**fingerprint._plain(), "sha256": fingerprint.sha256},
     }
     arrays = {"theta": state.theta, "best_theta": state.best_theta, "history": state.history.as_array()}
@@ -110,6 +122,26 @@ def save(path, state, fingerprint):
     if path.exists():
         os.replace(path, _previous(path))
     os.replace(complete, path)
+
+
+@dataclass(frozen=True)
+class Saver:
+    """Writes the states of one fit."""
+
+    path: object
+    fingerprint: Fingerprint
+
+    def __call__(self, state):
+        save(self.path, state, self.fingerprint)
+
+
+def load_all(paths, fingerprints):
+    """Number of a member -> its `State`, of those that have a checkpoint; the first must have one."""
+    return {
+        n: load(path, fingerprint)
+        for n, (path, fingerprint) in enumerate(zip(paths, fingerprints, strict=True))
+        if n == 0 or behind_link(path).exists() or _previous(behind_link(path)).exists()
+    }
 
 
 def load(path, fingerprint, n_weights=None):
@@ -164,15 +196,20 @@ def _decode(path, header, arrays):
             best_theta=best_theta,
             best_iteration=header["best_iteration"],
             best_score=float(header["best_score"]),
+            phase=header["phase"],
+            in_phase=header["in_phase"],
+            l2=float(header["l2"]),
             history=History.from_array(history),
         )
-        numbers = (state.iteration, state.best_iteration)
+        numbers = (state.iteration, state.best_iteration, state.in_phase)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"{path}: its content is not that of a {KIND} ({type(error).__name__}: {error})") from error
     if not all(isinstance(part, dict) for part in (stored.settings, stored.data)):
         raise ValueError(f"{path}: its fingerprint is not that of a {KIND}")
     if not all(type(number) is int and number >= 0 for number in numbers) or np.isnan(state.best_score):
         raise ValueError(f"{path}: iterations {numbers} and score {state.best_score} are not those of a fit")
+    if not isinstance(state.phase, str) or not 0.0 <= state.l2 < float("inf"):
+        raise ValueError(f"{path}: phase {state.phase!r} and regularization {state.l2} are not those of a fit")
     for name, weights in (("theta", theta), ("best_theta", best_theta)):
         if weights.dtype != np.float64 or weights.ndim != 1 or weights.shape != theta.shape:
             raise ValueError(f"{path}: array '{name}' is {weights.dtype} of shape {weights.shape}, must be weights")

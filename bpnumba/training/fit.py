@@ -1,6 +1,6 @@
-"""From data to a potential: L-BFGS-B on energies, forces and stresses.
+"""From data to a potential: the Kalman filter and L-BFGS on energies, forces and stresses.
 
-`fit` reads labels, chooses symmetry functions, prepares the objective and starts the run: full batch, exact gradients,
+`fit` reads labels, chooses symmetry functions, prepares the objective and runs the optimizer: exact gradients,
 deterministic for a seed.  Frames set aside for validation decide which weights are kept and when to stop.
 """
 
@@ -12,29 +12,33 @@ from pathlib import Path
 import numpy as np
 
 from bpnumba import plots
-from bpnumba.evaluation import evaluate
+from bpnumba.calibration import Calibration
+from bpnumba.committee import Committee
+from bpnumba.composite import Composite
+from bpnumba.evaluation import compare
 from bpnumba.io import archive, model_file
-from bpnumba.potential import Potential
-from bpnumba.reference_energies import reference_energies
-from bpnumba.symmetry import SymmetryFunctions
-from bpnumba.training import checkpoint, dataset
-from bpnumba.training.objective import Objective, Scales, baseline
+from bpnumba.repulsion import ZBL
+from bpnumba.training import checkpoint, dataset, ranks
+from bpnumba.training.memory import plan
+from bpnumba.training.optimizers import choose
+from bpnumba.training.preparation import label_weights, prepare_data, reseeded, untrained, without_terms
 from bpnumba.training.progress import History, Progress, Steps
-from bpnumba.training.run import Run, first_state
-from bpnumba.training.settings import LABELS, Settings
-from bpnumba.units import GPA, MEV
+from bpnumba.training.run import INTERRUPTED, Run
+from bpnumba.training.settings import Settings
+from bpnumba.training.targets import Factors, Scales
 
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """The potential with the smallest validation error, and how it came about."""
+    """The model with the smallest validation error, and how it came about."""
 
-    potential: Potential
-    history: History
+    potential: object  #: Potential, Committee or Composite
+    history: History  #: of a committee, that of its first member
     reason: str  #: why the fit ended
     files: dict = field(default_factory=dict)  #: what was written: kind -> path
 
 
+@ranks.shared
 def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings):
     """Fit a Behler-Parrinello potential to energies, forces and stresses.
 
@@ -50,8 +54,8 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
         Model file, ``.npz``.  Beside it, under the same name: history (``.csv``), learning curves and parity plots
         (``.png``) and the checkpoint.  Without it nothing is written.
     resume : bool
-        Continue from the checkpoint of `output`.  The weights, the best weights and the history go on; the curvature
-        pairs of L-BFGS do not (scipy does not give them away), so a resumed fit takes a slightly different path.
+        Continue from the checkpoint of `output`.  The weights, the best weights and the history go on; what the Kalman
+        filter and L-BFGS have learned of curvature does not, so a resumed fit takes a slightly different path.
     stream : text stream, optional
         Where progress goes; standard output by default.
     **settings
@@ -60,7 +64,9 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
     Returns
     -------
     FitResult
-        With the potential of the smallest validation error; SIGINT (Ctrl-C) ends the fit with the best so far.
+        With the potential of the smallest validation error, or the committee of such potentials; SIGINT (Ctrl-C) ends
+        the fit with the best so far.  Under MPI all ranks call `fit` and share the work (`bpnumba.training.ranks`);
+        rank 0 reads and writes, and on the others the result is None.
 
     Raises
     ------
@@ -69,147 +75,63 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
         named.
     TypeError
         For an unknown setting.
+    MemoryError
+        The Jacobian does not fit where it was asked to be.
 
     Examples
     --------
     >>> result = bpnumba.fit("train.xyz", output="si.npz", cutoff=5.5, seed=1)      # doctest: +SKIP
     """
     settings, stream, start = Settings.of(settings), sys.stdout if stream is None else stream, time.perf_counter()
-    files = names_beside(output)
+    files = names_beside(output, settings.committee)
+    if resume and output is None:
+        raise ValueError("resume needs the output whose checkpoint it is to continue from")
     train, valid = prepare_data(train, valid, settings, stream)
     weights = label_weights(train, valid, settings)
-    state = None
     digests = {name: dataset.digest(part) for name, part in (("training", train), ("validation", valid))}
-    fingerprint = checkpoint.Fingerprint(settings.plain(), digests)
-    if resume:
-        if output is None:
-            raise ValueError("resume needs the output whose checkpoint it is to continue from")
-        state = checkpoint.load(files["checkpoint"], fingerprint)
+    prints = [checkpoint.Fingerprint({**settings.plain(), "member": n}, digests) for n in range(settings.committee)]
+    states = checkpoint.load_all(files["checkpoints"], prints) if resume else {}
 
-    potential = untrained(train, settings, stream)
-    scales = Scales.from_data(train, settings)
-    print(
-        f"errors that count as noise: energy {MEV * scales.energy:.3g} meV/atom, forces {MEV * scales.forces:.3g} "
-        f"meV/Angstrom, stress {GPA * scales.stress:.3g} GPa; factors in the loss {weights}",
-        file=stream,
-    )
-    bonded = [part.subset(np.flatnonzero(~part.isolated_m)) for part in (train, valid)]
-    prepared = []
-    for part, name in zip(bonded, ("training", "validation")):
+    terms = (ZBL.for_species(train.species),) if settings.repulsion == "zbl" else ()
+    learned = [without_terms(part, terms) for part in (train, valid)]
+    potential = untrained(learned[0], settings, stream)
+    optimizer = choose(potential) if settings.optimizer == "auto" else settings.optimizer
+    bonded, check = (part.subset(np.flatnonzero(~part.isolated_m)) for part in learned)
+    bonded = bonded.subset(np.random.default_rng(settings.seed).permutation(len(bonded)))  # neighbors in time apart
+    where = plan(potential, (bonded, check), settings, optimizer, *ranks.counts())
+    factors = Factors(Scales.from_data(bonded, settings), weights, settings.config_type_weights or {})
+    print(f"{where.report}\n{factors}", file=stream)
+    objectives = []
+    for part, name in ((bonded, "training"), (check, "validation")):
         with Steps(f"symmetry functions and Jacobian, {name}", stream) as steps:
-            factors = settings.config_type_weights
-            prepared.append(Objective.prepare(potential, part, scales, weights, factors, report=steps))
-    objective, check = prepared
+            objectives.append(ranks.prepare(potential, part, factors, where.keep, steps))
+    objective, check = objectives
+    if settings.l2 is not None:
+        objective = objective.with_l2(settings.l2)
     print(
-        f"{len(potential.theta):,} weights, {objective.n_residuals:,} residuals, Jacobian "
-        f"{objective.memory / 1e6:.0f} MB, set-up {time.perf_counter() - start:.1f} s",
+        f"optimizer {optimizer}: {len(potential.theta):,} weights, {objective.n_residuals:,} residuals; set-up "
+        f"{time.perf_counter() - start:.1f} s",
         file=stream,
     )
-
-    run = Run(objective, check, settings, fingerprint, files.get("checkpoint"), state or first_state(potential))
-    with Progress(settings.max_iterations, stream, every=50, first=run.state.iteration) as progress:
-        reason = run.go(progress)
-    potential = potential.with_weights(run.state.best_theta)
-    return finish(potential, train, valid, run, reason, files, settings, stream)
-
-
-# ---- before: data, model ---------------------------------------------------------------------------------------------
-
-
-def prepare_data(train, valid, settings, stream):
-    """Read, report and split; labels whose weight is 0 are not looked for."""
-    keys = settings.keys
-    for label in LABELS:
-        if getattr(settings, f"{label}_weight") == 0:
-            keys = keys._replace(**dict.fromkeys(("stress", "virial") if label == "stress" else (label,)))
-    train = dataset.read(train, keys, units=settings.units)
-    marked = np.array([str(atoms.info.get("set")) == "test" for atoms in train.atoms])
-    train, test = (train.subset(np.flatnonzero(marked == is_test)) for is_test in (False, True))
-    if not len(train):
-        raise ValueError(f"all {len(test)} frames are marked set=test: there is no frame to train on")
-    if len(test):
-        use = "used for validation" if valid is None else "left out of training"
-        print(f"{len(test)} frames are marked set=test: {use}", file=stream)
-    if valid is not None:
-        valid = dataset.read(valid, keys, units=settings.units)
-    elif len(test):
-        valid = test
-    else:
-        train, valid = dataset.split(train, settings.valid_fraction, settings.seed)
-    bonded = set(train.subset(np.flatnonzero(~train.isolated_m)).species)
-    alone = [m for m, atoms in enumerate(train.atoms) if train.isolated_m[m] and not bonded.issuperset(atoms.symbols)]
-    for m in alone:
-        print(f"{train.source_m[m]}: left out, no other frame holds {train.atoms[m].symbols}", file=stream)
-    train = train.subset(np.setdiff1d(np.arange(len(train)), alone))
-    for name, part in (("training", train), ("validation", valid)):
-        if len(part):
-            print(f"{name}: {dataset.report(part)}", file=stream)
-    if not len(valid):
-        print("validation: no frames; the last weights are kept", file=stream)
-    elif set(valid.species) - set(train.species):
-        raise ValueError(
-            f"validation frames hold {', '.join(sorted(set(valid.species) - set(train.species)))}, "
-            f"which no training frame has"
-        )
-    return train, valid
+    runs = []
+    for n in range(settings.committee):
+        label = f"member {n + 1} of {settings.committee}" if settings.committee > 1 else ""
+        seed = settings.seed + n
+        state = states.get(n) or Run.first_state(reseeded(potential, seed), objective, optimizer)
+        saved = checkpoint.Saver(files["checkpoints"][n], prints[n]) if files else lambda state: None
+        run = Run(objective, check, settings, seed, saved, state)
+        with Progress(None, stream, first=state.iteration, label=label) as progress:
+            if label:
+                progress.write(label)
+            reason = run.go(progress, optimizer)
+            progress.write(f"ended: {reason}; kept the weights of iteration {run.state.best_iteration}")
+        runs.append(run)
+        if reason == INTERRUPTED:
+            break
+    return finish(potential, terms, (train, valid), runs, reason, optimizer, files, settings, stream)
 
 
-def label_weights(train, valid, settings):
-    """Factors of energies, forces and stresses in the loss; an error if they leave nothing to fit or to validate."""
-    weights = []
-    for label in LABELS:
-        weight = getattr(settings, f"{label}_weight")
-        present = bool(getattr(train, f"has_{label}_m").any())
-        if weight:
-            dataset.require(train, (label,))
-        weights.append(float(present) if weight is None else float(weight))
-    if not any(weights):
-        raise ValueError("there is nothing to fit: no frame has energy, forces or stress, or all weights are 0")
-    factors = settings.config_type_weights or {}
-    unknown = sorted(set(factors) - {*train.config_type_m, *valid.config_type_m})
-    if unknown:
-        raise ValueError(
-            f"weights are given for config_type {', '.join(unknown)}, which no frame has; "
-            f"there are {', '.join(sorted(set(train.config_type_m)))}"
-        )
-    for name, part in (("training", train), ("validation", valid)):
-        counted = ~part.isolated_m & np.array([factors.get(kind, 1.0) > 0 for kind in part.config_type_m], bool)
-        if len(part) and not any(
-            weight and (getattr(part, f"has_{label}_m") & counted).any() for weight, label in zip(weights, LABELS)
-        ):
-            raise ValueError(
-                f"no {name} frame has a label that counts: besides isolated atoms, at least one must have one of the "
-                "labels that are fitted, with a config_type whose weight is not 0"
-            )
-    return tuple(weights)
-
-
-def untrained(train, settings, stream):
-    """Model with random weights: functions, scaling, reference energies."""
-    frames = [atoms for atoms, isolated in zip(train.atoms, train.isolated_m) if not isolated]
-    if not frames:
-        raise ValueError("the training data hold nothing but isolated atoms")
-    functions = settings.symmetry_functions
-    if functions is None:
-        functions = SymmetryFunctions.select(frames, settings.cutoff, settings.n_functions, settings.cutoff_function)
-        print("\n".join(line for line in functions.report.splitlines() if "dropped" not in line), file=stream)
-    E_m = np.where(train.has_energy_m, train.energy_m, np.nan)
-    energies, origin = reference_energies(
-        [atoms.numbers for atoms in train.atoms], E_m, functions.species, settings.reference_energies, train.isolated_m
-    )
-    for symbol in functions.species:
-        print(f"reference energy {symbol}: {energies[symbol]:.6f} eV ({origin[symbol]})", file=stream)
-    potential = Potential.untrained(
-        functions, frames, settings.hidden, settings.activation, settings.scaling, energies, settings.seed
-    )
-    bound = E_m[~train.isolated_m] - baseline(frames, energies)
-    binding, _ = reference_energies([atoms.numbers for atoms in frames], bound, functions.species)
-    for network, symbol in zip(potential.networks, functions.species):
-        network.layers[-1][1][:] = binding[symbol]  # the mean binding energy is not for random weights to find
-    return potential
-
-
-def names_beside(output):
+def names_beside(output, n_members=1):
     """Paths of what a fit writes, kind -> path; nothing without an output."""
     if output is None:
         return {}
@@ -217,50 +139,68 @@ def names_beside(output):
     if path.suffix != ".npz":
         raise ValueError(f"{path}: the model file must end in .npz")
     archive.check_target(path)
+    numbers = ["", *(f"-{n + 1}" for n in range(1, n_members))]  # one potential may become the first of a committee
     return {
         "model": path,
         "history": path.with_suffix(".csv"),
         "curves": path.with_name(f"{path.stem}_learning.png"),
         "parity": path.with_name(f"{path.stem}_parity.png"),
         "checkpoint": path.with_suffix(".checkpoint.npz"),
+        "checkpoints": [path.with_name(f"{path.stem}{number}.checkpoint.npz") for number in numbers],
+        "histories": [path.with_name(f"{path.stem}{number}.csv") for number in numbers],
     }
 
 
-def told(settings):
-    """Settings for the model file, without what the symmetry functions in it say, or say otherwise."""
-    plain = settings.plain()
+def told(run, reason, optimizer, settings):
+    """What a model file says about the fit of one potential; of settings, not what the symmetry functions say."""
+    plain, state = settings.plain(), run.state
     of_choice = () if settings.symmetry_functions is None else ("cutoff", "n_functions", "cutoff_function")
-    return {name: value for name, value in plain.items() if name not in ("symmetry_functions", *of_choice)}
-
-
-# ---- after -----------------------------------------------------------------------------------------------------------
-
-
-def finish(potential, train, valid, run, reason, files, settings, stream):
-    """Errors of the best weights, model file, history, plots."""
-    state = run.state
-    print(f"ended: {reason}; kept the weights of iteration {state.best_iteration}", file=stream)
-    training = {
+    return {
         "iterations": state.iteration,
         "best_iteration": state.best_iteration,
         "reason": reason,
         "seconds": state.history.rows[-1].elapsed,
-        "settings": told(settings),
+        "optimizer": optimizer,
+        "l2": state.l2,
+        "settings": {k: value for k, value in plain.items() if k not in ("symmetry_functions", "l2", *of_choice)},
     }
-    potential = replace(potential, info={"training": training})
+
+
+def finish(potential, terms, parts, runs, reason, optimizer, files, settings, stream):
+    """Errors of the best weights, model file, history, plots."""
+    training = told(runs[0], reason, optimizer, settings)
+    if len(runs) > 1:
+        seconds = [run.state.history.rows[-1].elapsed for run in runs]
+        training |= {"seconds": sum(seconds), "best_iterations": [run.state.best_iteration for run in runs]}
+    model = composed(potential, terms, runs, training)
     if files:  # first what cost most
-        model_file.save(potential, files["model"])
-        state.history.save(files["history"])
-    parts = {name: part for name, part in (("training", train), ("validation", valid)) if len(part)}
-    errors = {name: evaluate(potential, part) for name, part in parts.items()}
-    for name, part in errors.items():
-        print(f"{name} errors\n{part}", file=stream)
-    training["errors"] = {name: part.to_json() for name, part in errors.items()}
-    potential = replace(potential, info={"training": training})
+        model_file.save(model, files["model"])
+        for run, path in zip(runs, files["histories"]):
+            run.state.history.save(path)
+    parts = {name: part for name, part in zip(("training", "validation"), parts) if len(part)}
+    predictions = {name: model.evaluate(part.atoms) for name, part in parts.items()}
+    training["errors"] = {}
+    for name, part in parts.items():
+        errors = compare(predictions[name], part)
+        print(f"{name} errors\n{errors}", file=stream)
+        training["errors"][name] = errors.to_json()
+    last = list(parts)[-1]
+    if len(runs) > 1:
+        calibration = Calibration.of(predictions[last], parts[last], len(runs))
+        print(f"spread of the committee, {last} frames\n{calibration}", file=stream)
+        training["calibration"] = calibration.to_json()
+    model = composed(potential, terms, runs, training)
     if files:
-        model_file.save(potential, files["model"])
-        plots.learning_curves(state.history, files["curves"])
-        name, part = ("validation", valid) if len(valid) else ("training", train)
-        plots.parity(potential, part, files["parity"], title=f"{name} frames")
+        model_file.save(model, files["model"])
+        plots.learning_curves([run.state.history for run in runs], files["curves"])
+        plots.parity(model, parts[last], files["parity"], title=f"{last} frames")
         print("wrote " + ", ".join(str(files[kind]) for kind in ("model", "history", "curves", "parity")), file=stream)
-    return FitResult(potential, state.history, reason, files)
+    return FitResult(model, runs[0].state.history, reason, files)
+
+
+def composed(potential, terms, runs, training):
+    """The model of the best weights: a potential or a committee, with terms where there are any."""
+    members = [potential.with_weights(run.state.best_theta) for run in runs]
+    info = {"training": training}
+    model = replace(members[0], info=info) if len(members) == 1 else Committee(members, info)
+    return Composite(model, terms) if terms else model

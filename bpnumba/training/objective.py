@@ -8,82 +8,57 @@ for noise; labels that a frame lacks take no part.
 Forces and virial are linear in the slopes dE/dx of the network.  The gradient of their part of the loss is therefore
 one walk down the staircase with tangents, ``x_dot = pushforward(pairs.pushforward(-F_bar, W_bar))``, and one dual pass
 of the network (`Network.dual_gradient`): no loop over force components, no second derivatives of symmetry functions.
+
+Sums run over chunks of structures, in threads, and are added up in the order of the chunks, shard by shard: they have
+the same bits for any number of threads, and of processes (`bpnumba.training.ranks`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import groupby
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
 
-from bpnumba.pairs import Pairs, stress_voigt
-from bpnumba.potential import batches
-from bpnumba.training.dataset import Dataset
+from bpnumba.kernels.threads import in_order
+from bpnumba.prediction import batches
+from bpnumba.training.rows import cut, gram, rows_of
+from bpnumba.training.storage import Memory
+from bpnumba.training.targets import VOIGT, Rmse, Targets
 
-VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 ATOMS_IN_CHUNK = 1024  # pair gradients of one chunk stay in the cache
-
-
-class Scales(NamedTuple):
-    """Errors that count as noise, and how strongly weights are kept small."""
-
-    energy: float  # eV per atom
-    forces: float  # eV/Angstrom
-    stress: float  # eV/Angstrom^3
-    l2: float
-
-    @classmethod
-    def from_data(cls, dataset, settings):
-        """Defaults from the distribution of the forces: s_F is 7 % of a robust rms, and by lengths that suit all
-        materials tried, s_E = 0.01 Angstrom s_F per atom and s_S = 0.05 s_F / Angstrom^2.
-
-        The rms is taken without the largest hundredth of the force components, so that a few close contacts do not set
-        the scale for all others.  Where there are no forces, their typical size is taken to be 1 eV/Angstrom.
-        """
-        labeled = np.repeat(dataset.has_forces_m, dataset.n_atoms_m)
-        squares = np.sort((dataset.forces_ac[labeled] ** 2).ravel())
-        squares = squares[: max(1, int(np.ceil(0.99 * len(squares))))]
-        rms = np.sqrt(squares.mean()) if len(squares) and squares.max() > 0.0 else 1.0
-        forces = settings.forces_scale or 0.07 * float(rms)
-        return cls(settings.energy_scale or 0.01 * forces, forces, settings.stress_scale or 0.05 * forces, settings.l2)
-
-
-class Rmse(NamedTuple):
-    """Root mean square errors; 0 where there is no label of the kind."""
-
-    energy: float  # eV per atom
-    forces: float  # eV/Angstrom, per component
-    stress: float  # eV/Angstrom^3, per component
-
-
-def in_memory(dtype):
-    """Descriptors with their Jacobian in memory, in numbers of this type.
-
-    Sums are float64: the gradient is exact for the Jacobian that is stored.
-    """
-
-    def describe(symmetry_functions, frames, first):
-        return symmetry_functions.describe(Pairs.from_atoms(frames, symmetry_functions.cutoff, first)).stored(dtype)
-
-    return describe
-
-
-IN_MEMORY = in_memory(np.float32)
-
-
-def anew(symmetry_functions, frames, first):
-    """Descriptors that visit their pairs for each contraction, with the fastest kernels that this machine has."""
-    return symmetry_functions.describe(symmetry_functions.pair_list().pairs(frames, first))
+ATOMS_IN_PRODUCT = 256  # whose rows of derivatives are in memory at a time
+L2 = 0.01  # usual strength of the regularization
+SHARDS = 32  # at most; what is added up on its own: as many processes can share the work
 
 
 class Chunk(NamedTuple):
     """Some frames of the data with all that does not depend on the weights."""
 
-    descriptors: object  # of what `prepare` was told to use
+    stored: object  # descriptors, wherever they are kept: `bpnumba.training.storage`
     x_e: tuple  # scaled symmetry functions per element
-    labels: Dataset
-    weight_m: np.ndarray  # of each frame
-    offset_m: np.ndarray  # reference energies and labels: E_label - sum E0
-    n_m: np.ndarray
+    targets: Targets
+
+
+class Piece(NamedTuple):
+    """Some frames of a chunk."""
+
+    shard: int
+    chunk: int
+    first: int
+    last: int
+
+
+class Partial(NamedTuple):
+    """What some frames contribute; contributions add up."""
+
+    loss: float
+    gradient: np.ndarray
+    sums: np.ndarray
+
+    def __add__(self, other):
+        return Partial(*(one + two for one, two in zip(self, other)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,22 +69,12 @@ class Objective:
     """
 
     potential: object
-    chunks: tuple
-    scales: Scales
-    weights: tuple  # of energies, forces, stresses
+    shards: tuple  # of tuples of chunks
+    l2: float
     n_residuals: int
 
     @classmethod
-    def prepare(
-        cls,
-        potential,
-        dataset,
-        scales,
-        weights=(1.0, 1.0, 1.0),
-        config_type_weights=None,
-        describe=IN_MEMORY,
-        report=lambda done, of: None,
-    ):
+    def prepare(cls, potential, dataset, factors, keep=Memory(), report=lambda done, of: None, only=None):
         """Symmetry functions, Jacobian blocks and labels of a dataset.
 
         Parameters
@@ -117,30 +82,40 @@ class Objective:
         potential : Potential
             Its symmetry functions, scalings, reference energies and architecture are used.
         dataset : Dataset
-        scales : Scales
-        weights : tuple
-            Factors of the three parts of the loss; 0 leaves a part out.
-        config_type_weights : dict, optional
-            Factor for frames of a config_type, 1 by default.
-        describe : callable
-            (symmetry functions, frames, number of the first frame) -> descriptors: `in_memory` with a type of numbers,
-            or `anew`, which needs no memory for a Jacobian.
+        factors : Factors
+            How much labels count.
+        keep : Memory, Disk or Nowhere
+            Where the Jacobian is kept (`bpnumba.training.storage`).
         report : function
             Called with the number of frames done and their total.
+        only : set of int, optional
+            Numbers of the shards to prepare; by default all.
         """
-        factors, chunks = config_type_weights or {}, []
-        for first, last in batches(dataset.n_atoms_m, ATOMS_IN_CHUNK):
-            labels = dataset.subset(np.arange(first, last))
-            descriptors = describe(potential.symmetry_functions, list(labels.atoms), first)
-            x_e = potential.inputs(descriptors)
-            E0_m = baseline(labels.atoms, potential.reference_energies)
-            weight_m = np.array([factors.get(kind, 1.0) for kind in labels.config_type_m])
-            chunks.append(Chunk(descriptors, x_e, labels, weight_m, labels.energy_m - E0_m, labels.n_atoms_m))
-            report(last, len(dataset))
-        n_forces = 3 * dataset.n_atoms_m[dataset.has_forces_m].sum()
-        counts = (dataset.has_energy_m.sum(), n_forces, 6 * dataset.has_stress_m.sum())
-        n = sum(int(count) for count, weight in zip(counts, weights) if weight > 0.0)
-        return cls(potential, tuple(chunks), scales, tuple(weights), max(n, 1))
+        bounds = batches(dataset.n_atoms_m, ATOMS_IN_CHUNK)
+        in_shard = max(1, -(-len(bounds) // SHARDS))  # the same number of chunks in all, so that the work is even
+        shards = [[] for _ in bounds[::in_shard]]
+        numbers = [number // in_shard for number in range(len(bounds))]
+
+        def prepared(bound):
+            part = dataset.subset(np.arange(*bound))
+            stored, values = keep.put(potential.symmetry_functions, list(part.atoms), bound[0])
+            x_e = tuple(scaling.apply(G) for scaling, G in zip(potential.scalings, values))
+            return Chunk(stored, x_e, Targets.of(part, potential.reference_energies, factors))
+
+        mine = [k for k, number in enumerate(numbers) if only is None or number in only]
+        for k, chunk in zip(mine, in_order(prepared, [bounds[k] for k in mine])):
+            shards[numbers[k]].append(chunk)
+            report(bounds[k][1], len(dataset))
+        return cls(potential, tuple(map(tuple, shards)), L2, max(sum(factors.counts(dataset)), 1))
+
+    @property
+    def chunks(self):
+        """All chunks, shard by shard."""
+        return tuple(chunk for shard in self.shards for chunk in shard)
+
+    def with_l2(self, l2):
+        """The same data with another strength of the regularization."""
+        return replace(self, l2=l2)
 
     def loss_and_gradient(self, theta):
         """L and dL/dtheta."""
@@ -149,22 +124,9 @@ class Objective:
 
     def evaluate(self, theta):
         """L, dL/dtheta and the `Rmse` at these weights."""
-        potential = self.potential.with_weights(np.ascontiguousarray(theta))
-        loss, gradient, sums = 0.0, np.zeros_like(theta), np.zeros((3, 2))
-        for chunk in self.chunks:
-            bars, residuals, part = self._residuals(potential, chunk)
-            e_bar_m, F_bar, W_bar = bars
-            loss, sums = loss + sum(np.square(r).sum() for r in residuals), sums + part
-            G_dot = chunk.descriptors.tangents(-F_bar, W_bar)
-            e_bar_a, pieces = potential.energy_unit * e_bar_m[chunk.descriptors.pairs.structure_a], []
-            for atoms, x, g_dot, scaling, network in zip(
-                chunk.descriptors.layout.atoms_e, chunk.x_e, G_dot, potential.scalings, potential.networks
-            ):
-                x_dot = potential.energy_unit * scaling.pushforward(g_dot)
-                pieces.append(network.weight_gradient(x, e_bar_a[atoms], x_dot))
-            gradient += np.concatenate(pieces)
-        n, l2 = self.n_residuals, self.scales.l2
-        return loss / n + l2 * np.square(theta).sum(), gradient / n + 2.0 * l2 * theta, rmse(sums)
+        loss, gradient, sums = self.total("gradient", theta)
+        n, l2 = self.n_residuals, self.l2
+        return loss / n + l2 * np.square(theta).sum(), gradient / n + 2.0 * l2 * theta, Rmse.of(sums)
 
     def validate(self, theta):
         """Robust loss and `Rmse` for validation: 1/N sum log(1 + r^2) over the residuals r of the loss.
@@ -173,48 +135,118 @@ class Objective:
         nobody expects much, does not decide which weights are best for all others.  W. H. Press et al., Numerical
         Recipes, section 15.7.
         """
+        loss, _, sums = self.total("robust", theta)
+        return loss / self.n_residuals, Rmse.of(sums)
+
+    def curvature(self, theta):
+        """Gauss-Newton approximation of half the Hessian of L, R^T R / N + l2, (n_w, n_w)."""
+        H = self.total("curvature", theta)
+        H = (np.triu(H) + np.triu(H, 1).T) / self.n_residuals
+        H[np.diag_indices_from(H)] += self.l2
+        return H
+
+    def total(self, what, theta):
+        """Sum over all shards, in their order."""
+        return added(part for _, part in self.sums_of_shards(what, theta))
+
+    def sums_of_shards(self, what, theta):
+        """(number, sum) of every shard with chunks; `what` is "gradient" or "robust" (`Partial`) or "curvature"."""
         potential = self.potential.with_weights(np.ascontiguousarray(theta))
-        loss, sums = 0.0, np.zeros((3, 2))
-        for chunk in self.chunks:
-            _, residuals, part = self._residuals(potential, chunk)
-            loss, sums = loss + sum(np.log1p(r * r).sum() for r in residuals), sums + part
-        return loss / self.n_residuals, rmse(sums)
+        of_chunk = {"gradient": gradient_of, "robust": robust_of, "curvature": curvature_of}[what]
+        numbers = [number for number, shard in enumerate(self.shards) for _ in shard]
+        found = zip(numbers, in_order(lambda chunk: of_chunk(potential, chunk), self.chunks))
+        for number, group in groupby(found, key=lambda entry: entry[0]):
+            yield number, added(part for _, part in group)
 
-    @property
-    def memory(self):
-        """Bytes of the stored Jacobian, if there is one."""
-        return sum(chunk.descriptors.J.nbytes for chunk in self.chunks if hasattr(chunk.descriptors, "J"))
+    # ---- a few frames at a time ------------------------------------------------------------------------------------
 
-    def _residuals(self, potential, chunk):
-        """Per kind (energies, forces, stresses or virials): slope of the sum of squares of the residuals, the residuals
-        in units of noise, sums of squared errors and counts."""
-        pairs, descriptors, labels = chunk.descriptors.pairs, chunk.descriptors, chunk.labels
-        e_a, dE_dG = potential.energies_and_slopes(descriptors.layout, chunk.x_e)
-        forces, virial = descriptors.forces(dE_dG)
-        energy = np.bincount(pairs.structure_a, e_a, minlength=pairs.n_structures)
+    def pieces(self, n_rows):
+        """Groups of frames with about so many residuals: `Piece`, in order."""
+        return [
+            Piece(s, c, first, last)
+            for s, shard in enumerate(self.shards)
+            for c, chunk in enumerate(shard)
+            for first, last in batches(chunk.targets.n_residuals_m, n_rows)
+        ]
 
-        volume = np.where(labels.has_stress_m, pairs.volume_m, 1.0)
-        has_a = labels.has_forces_m[pairs.structure_a]
-        dE = np.where(labels.has_energy_m, (energy - chunk.offset_m) / chunk.n_m, 0.0)
-        dF = np.where(has_a[:, None], forces - labels.forces_ac, 0.0)
-        dS = np.where(labels.has_stress_m[:, None], stress_voigt(virial, volume) - labels.stress_mv, 0.0)
+    def linearize(self, theta, piece, n_rows, seed):
+        """Residuals of a piece and their derivatives at these weights.
 
-        w_m, w_a = np.sqrt(chunk.weight_m), np.sqrt(chunk.weight_m[pairs.structure_a])
-        u_E, u_F, u_S = (np.sqrt(weight) / scale for weight, scale in zip(self.weights, self.scales))
-        r_E, r_F, r_S = u_E * w_m * dE, u_F * w_a[:, None] * dF, u_S * w_m[:, None] * dS
-        W_bar = (2.0 * u_S * w_m[:, None] * r_S / volume[:, None])[:, VOIGT]  # transpose of stress_voigt, where a
-        W_bar[:, ~np.eye(3, dtype=bool)] *= 0.5  # shear component is the mean of two
-        counts = labels.has_energy_m.sum(), 3 * has_a.sum(), 6 * labels.has_stress_m.sum()
-        # not by BLAS, whose sums of long vectors depend on the number of threads
-        sums = np.array([[np.square(d).sum(), count] for d, count in zip((dE, dF, dS), counts)])
-        return (2.0 * u_E * w_m * r_E / chunk.n_m, 2.0 * u_F * w_a[:, None] * r_F, W_bar), (r_E, r_F, r_S), sums
+        Of forces, a random choice takes part where there are more than `n_rows`; energies and stresses then count as
+        much less, so that over many passes the loss is the same.
+
+        Returns
+        -------
+        R : (n, n_w) float32
+        r : (n,)
+        partial : Partial
+            Of the loss, all forces included, without gradient.
+        """
+        potential, chunk = self.potential.with_weights(theta), self.shards[piece.shard][piece.chunk]
+        with chunk.stored.jacobian() as descriptors:
+            chunk, descriptors = cut(chunk, descriptors, piece.first, piece.last)
+            (r_E, r_F, r_S), sums = residuals_of(potential, chunk, descriptors)
+            labeled = np.flatnonzero(chunk.targets.forces_unit_a)
+            count = min(len(labeled), max(1, n_rows // 3))
+            atoms = np.sort(np.random.default_rng(seed).choice(labeled, count, replace=False))
+            R_E, R_F, R_S = rows_of(potential, chunk, descriptors, atoms)
+        loss, root = sum(np.square(r).sum() for r in (r_E, r_F, r_S)), np.sqrt(count / max(len(labeled), 1)) or 1.0
+        R = np.concatenate([root * R_E, R_F, root * R_S])
+        r = np.concatenate([root * r_E, r_F[atoms].ravel(), root * r_S.ravel()])
+        used = np.concatenate(
+            [chunk.targets.energy_unit_m > 0, np.full(3 * count, True), np.repeat(chunk.targets.stress_unit_m > 0, 6)]
+        )
+        return R[used], r[used], Partial(loss, 0.0, sums)
 
 
-def baseline(frames, energies):
-    """Sum of the reference energies of every frame."""
-    return np.array([sum(energies[symbol] for symbol in atoms.symbols) for atoms in frames])
+def added(parts):
+    """Their sum, in their order."""
+    return reduce(add, parts)
 
 
-def rmse(sums):
-    """Root mean squares from rows of (sum of squares, count)."""
-    return Rmse(*np.sqrt(sums[:, 0] / np.maximum(sums[:, 1], 1)))
+def gradient_of(potential, chunk):
+    """Sum of squares of the residuals of a chunk and its gradient: `Partial`."""
+    with chunk.stored.open() as descriptors:
+        units, sums = residuals_of(potential, chunk, descriptors)
+        e_bar_m, F_bar, W_bar = slopes_of(units, chunk.targets)
+        G_dot = descriptors.tangents(-F_bar, W_bar)
+        e_bar_a, pieces = potential.energy_unit * e_bar_m[chunk.targets.structure_a], []
+        for atoms, x, g_dot, scaling, network in zip(
+            descriptors.layout.atoms_e, chunk.x_e, G_dot, potential.scalings, potential.networks
+        ):
+            x_dot = potential.energy_unit * scaling.pushforward(g_dot)
+            pieces.append(network.weight_gradient(x, e_bar_a[atoms], x_dot))
+    return Partial(sum(np.square(r).sum() for r in units), np.concatenate(pieces), sums)
+
+
+def robust_of(potential, chunk):
+    """Robust loss of a chunk, without gradient: `Partial`."""
+    with chunk.stored.open() as descriptors:
+        units, sums = residuals_of(potential, chunk, descriptors)
+    return Partial(sum(np.log1p(r * r).sum() for r in units), 0.0, sums)
+
+
+def curvature_of(potential, chunk):
+    """R^T R of a chunk, upper triangle."""
+    with chunk.stored.jacobian() as descriptors:
+        return sum(
+            gram(rows_of(potential, *cut(chunk, descriptors, first, last)))
+            for first, last in batches(np.bincount(chunk.targets.structure_a), ATOMS_IN_PRODUCT)
+        )
+
+
+def residuals_of(potential, chunk, descriptors):
+    """Residuals of a chunk in units of noise, per kind, and sums of squared errors (`Targets.compare`)."""
+    targets = chunk.targets
+    e_a, dE_dG = potential.energies_and_slopes(descriptors.layout, chunk.x_e)
+    forces, virial = descriptors.forces(dE_dG)
+    energy = np.bincount(targets.structure_a, e_a, minlength=len(targets.energy_m))
+    return targets.compare(energy, forces, virial)
+
+
+def slopes_of(units, targets):
+    """Slopes of the sum of squares in the energies, forces and virials of a chunk."""
+    r_E, r_F, r_S = units
+    W_bar = (2.0 * targets.stress_unit_m * r_S)[:, VOIGT]  # transpose of stress_voigt, where a
+    W_bar[:, ~np.eye(3, dtype=bool)] *= 0.5  # shear component is the mean of two
+    return 2.0 * targets.energy_unit_m * r_E, 2.0 * targets.forces_unit_a * r_F, W_bar

@@ -120,14 +120,18 @@ class Progress:
         A line after every so many iterations; the bar moves with each.
     first : int
         Iterations already done, for a fit that is resumed.
+    label : str
+        What is fitted, where there are several.
     """
 
-    def __init__(self, total, stream=None, every=10, first=0):
+    def __init__(self, total, stream=None, every=10, first=0, label=""):
         self.stream = sys.stdout if stream is None else stream
         self.every = every
         self.bar = None
         if _is_terminal(self.stream):
-            self.bar = tqdm(total=total, initial=first, file=self.stream, dynamic_ncols=True, unit="iteration")
+            self.bar = tqdm(
+                total=total, initial=first, file=self.stream, dynamic_ncols=True, unit="iteration", desc=label or None
+            )
 
     def update(self, row):
         """Show a row."""
@@ -136,6 +140,11 @@ class Progress:
             self.bar.update(row.iteration - self.bar.n)
         elif row.iteration % self.every == 0:
             self.write(line(row))
+
+    def within(self, done, of):
+        """Show how far a long iteration is; lines do not."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{done} of {of} updates")
 
     def write(self, message):
         """Print a message, above the bar if there is one."""

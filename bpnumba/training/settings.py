@@ -13,13 +13,27 @@ from bpnumba.functions import DEFAULT_CUTOFF
 from bpnumba.scaling import MODES
 from bpnumba.symmetry import SymmetryFunctions
 from bpnumba.training import dataset
+from bpnumba.training.memory import JACOBIANS, in_bytes
+from bpnumba.training.optimizers import OPTIMIZERS
 from bpnumba.units import UNITS
 
 LABELS = ("energy", "forces", "stress")
 WEIGHTS, SCALES = (tuple(f"{label}_{what}" for label in LABELS) for what in ("weight", "scale"))
 NOT_NEGATIVE = ("max_iterations", "l2", "seed", "valid_fraction", *WEIGHTS, "config_type_weights")
-AT_LEAST_ONE = ("patience", "checkpoint_every", "n_functions", "hidden")
-POSITIVE = ("cutoff", *SCALES)
+AT_LEAST_ONE = ("patience", "checkpoint_every", "n_functions", "hidden", "max_epochs", "committee")
+POSITIVE = ("cutoff", "max_seconds", *SCALES)
+NOT_OF_THE_RESULT = ("max_iterations", "max_epochs", "max_seconds", "checkpoint_every", "patience", "committee",
+                     "memory", "jacobian")  # fmt: skip
+CHOICES = {
+    "activation": ACTIVATIONS,
+    "scaling": MODES,
+    "cutoff_function": CUTOFFS,
+    "units": UNITS,
+    "optimizer": ("auto", *OPTIMIZERS),
+    "repulsion": (None, "zbl"),
+    "jacobian": JACOBIANS,
+    "precision": ("float32", "float64"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,15 +69,36 @@ class Settings:
         config_type -> factor of its frames in the loss.
     energy_scale, forces_scale, stress_scale : float, optional
         Errors that count as noise, in eV/atom, eV/Angstrom and eV/Angstrom^3; by default `Scales.from_data`.
-    l2 : float
-        Factor of the squared weights in the loss.
+    l2 : float, optional
+        Factor of the squared weights in the loss of L-BFGS; by default chosen on the validation frames, about 0.01.
     seed : int
         Of the random weights and of the choice of validation frames.
+    optimizer : str
+        "kalman+gn-lbfgs", "kalman", "gn-lbfgs" or "lbfgs" (`bpnumba.training.optimizers`); "auto" chooses by the number
+        of weights.
     max_iterations : int
+        Of all phases; a pass of the Kalman filter counts as one.
+    max_epochs : int
+        Passes of the Kalman filter over the training frames.
+    max_seconds : float, optional
+        The fit of a potential ends when this time is over, set-up not counted.
+    committee : int
+        Number of potentials that are fitted, which differ in their random weights; more than one make a
+        `bpnumba.Committee`.
+    repulsion : str, optional
+        "zbl": the potential learns what the labels have beyond the repulsion of nuclei by Ziegler, Biersack and
+        Littmark (`bpnumba.ZBL`), which becomes a part of the model.
+    memory : str or int, optional
+        Most memory that the fit may use, such as "4GB"; by default what is free on this machine.
+        Under MPI, that of each process.
+    jacobian : str
+        Where the Jacobian of the symmetry functions is kept: "memory", "disk" or "recompute"; "auto": what fits.
+    precision : str
+        Type of its numbers, "float32" or "float64".
     valid_fraction : float
         Part of the training frames set aside for validation if none are given or marked ``set=test``.
     patience : int
-        Iterations without a better validation error after which the fit stops.
+        Iterations of plain L-BFGS without a better validation error after which it stops.
     checkpoint_every : int
         Iterations between two checkpoints.
     """
@@ -72,7 +107,7 @@ class Settings:
     cutoff: float = 6.0
     n_functions: int | None = None
     cutoff_function: str = DEFAULT_CUTOFF
-    hidden: tuple | dict = (20, 20)
+    hidden: tuple | dict = (15, 15)
     activation: str = "tanh"
     scaling: str = "standard"
     reference_energies: dict | None = None
@@ -85,9 +120,17 @@ class Settings:
     energy_scale: float | None = None
     forces_scale: float | None = None
     stress_scale: float | None = None
-    l2: float = 1e-2
+    l2: float | None = None
     seed: int = 0
+    optimizer: str = "auto"
     max_iterations: int = 1500
+    max_epochs: int = 8
+    max_seconds: float | None = None
+    committee: int = 1
+    repulsion: str | None = None
+    memory: str | int | None = None
+    jacobian: str = "auto"
+    precision: str = "float32"
     valid_fraction: float = 0.1
     patience: int = 300
     checkpoint_every: int = 100
@@ -110,11 +153,12 @@ class Settings:
                         raise ValueError(f"{name} must be {words}, not {number}")
         if self.valid_fraction >= 1:
             raise ValueError(f"valid_fraction must be below 1, not {self.valid_fraction}")
-        for name, table in (
-            ("activation", ACTIVATIONS), ("scaling", MODES), ("cutoff_function", CUTOFFS), ("units", UNITS)
-        ):  # fmt: skip
+        for name, table in CHOICES.items():
             if getattr(self, name) not in table:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(table)}")
+                names = ", ".join(filter(None, table))
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {names}")
+        if self.memory is not None:
+            in_bytes(self.memory)
 
     @classmethod
     def of(cls, settings):
@@ -126,9 +170,9 @@ class Settings:
         return cls(**settings)
 
     def plain(self):
-        """All settings that change the result, as JSON can hold them; not those that only say when to stop or save."""
+        """All settings that change the result, as JSON can hold them; not those about time and place."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("max_iterations", "checkpoint_every", "patience"):
+        for name in NOT_OF_THE_RESULT:
             del values[name]
         if self.symmetry_functions is not None:
             values["symmetry_functions"] = self.symmetry_functions.functions.tolist()
