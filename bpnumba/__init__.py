@@ -32,7 +32,7 @@ ROOMS = {
     "ExtrapolationWarning": "bpnumba.extrapolation",
     "ExtrapolationError": "bpnumba.extrapolation",
     "evaluate": "bpnumba.evaluation",
-    "examine": "bpnumba.training.doctor",
+    "examine": "bpnumba.doctor",
     "Calibration": "bpnumba.calibration",
     "select_frames": "bpnumba.active_learning",
     "relax": "bpnumba.elasticity",

@@ -103,8 +103,8 @@ def evaluate(model, data, json_path=None, plot=None, **options):
 
 def doctor(data, json_path=None, **options):
     """Look at training data before a fit: what there is, what is strange, and what to do about it."""
+    from bpnumba.doctor import examine
     from bpnumba.io.archive import check_target, write_atomically
-    from bpnumba.training.doctor import examine
 
     if json_path is not None:
         check_target(json_path)

@@ -19,11 +19,12 @@ from ase.units import Bohr, Hartree, fs, kB
 import bpnumba
 from bpnumba import cli
 from bpnumba.demo import silicon
+from bpnumba.doctor import examine
+from bpnumba.doctor import pairs as doctor_pairs
+from bpnumba.doctor import steps as doctor_steps
+from bpnumba.doctor.report import Finding, Report, named
 from bpnumba.io.keys import Keys
-from bpnumba.training import doctor_pairs, doctor_steps
 from bpnumba.training.dataset import read
-from bpnumba.training.doctor import examine
-from bpnumba.training.doctor_report import Finding, Report, named
 
 SEQUENCE = range(0, 24)  # dynamics of one crystal
 STRAINED = range(24, 60)

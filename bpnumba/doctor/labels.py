@@ -1,15 +1,15 @@
 """What `doctor` sees in the labels of every frame: which there are, and forces that are strange.
 
 Comes in: a `Dataset` of sound frames and the `Surroundings` of its atoms.  Goes out: sections and findings.  Labels of
-different frames are compared with each other in `bpnumba.training.doctor_work`.
+different frames are compared with each other in `bpnumba.doctor.work`.
 """
 
 from collections import Counter
 
 import numpy as np
 
+from bpnumba.doctor.report import Finding, Section
 from bpnumba.io.keys import DEFAULT_KEYS, PLAIN, stored_in
-from bpnumba.training.doctor_report import Finding, Section
 from bpnumba.training.labels import SMEARING
 from bpnumba.training.plausibility import LARGE_FORCE
 from bpnumba.units import MEV

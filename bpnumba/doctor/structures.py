@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
+from bpnumba.doctor.report import Finding, Section
 from bpnumba.kernels.neighbors import neighbor_list
-from bpnumba.training.doctor_report import Finding, Section
 from bpnumba.training.plausibility import duplicates
 from bpnumba.units import MEV
 

@@ -16,14 +16,12 @@ from collections import defaultdict
 
 from ase import Atoms
 
+from bpnumba.doctor import energies, labels, structures
+from bpnumba.doctor.report import LISTED, Finding, Report, Section
+from bpnumba.doctor.work import work
 from bpnumba.io.frames import read_frames
 from bpnumba.io.keys import DEFAULT_KEYS
-from bpnumba.training import doctor_energies as energies
-from bpnumba.training import doctor_labels as labels
-from bpnumba.training import doctor_structures as structures
 from bpnumba.training.dataset import Dataset
-from bpnumba.training.doctor_report import LISTED, Finding, Report, Section
-from bpnumba.training.doctor_work import work
 from bpnumba.training.labels import labels_of
 from bpnumba.training.progress import Steps
 

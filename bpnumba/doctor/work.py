@@ -14,9 +14,9 @@ from itertools import permutations
 
 import numpy as np
 
-from bpnumba.training.doctor_pairs import fitted_forces
-from bpnumba.training.doctor_report import Finding, Section
-from bpnumba.training.doctor_steps import steps
+from bpnumba.doctor.pairs import fitted_forces
+from bpnumba.doctor.report import Finding, Section
+from bpnumba.doctor.steps import steps
 from bpnumba.units import BOHR, GPA, HARTREE, MEV
 
 BENT = 0.8

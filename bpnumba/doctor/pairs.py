@@ -14,8 +14,8 @@ from collections import defaultdict
 
 import numpy as np
 
+from bpnumba.doctor.report import Finding
 from bpnumba.kernels.neighbors import neighbor_list
-from bpnumba.training.doctor_report import Finding
 
 REACH = 6.0  # Angstrom
 MIDDLES = np.geomspace(0.8, 5.5, 12)  # Angstrom, of Gaussians in ln r

@@ -1,4 +1,4 @@
-"""Pairs of frames that are close to each other, which `bpnumba.training.doctor_work` compares energies and work of.
+"""Pairs of frames that are close to each other, which `bpnumba.doctor.work` compares energies and work of.
 
 Comes in: a `Dataset`.  Goes out: a list of `Step`, found in O(n log n): no frame is compared with all others.
 """

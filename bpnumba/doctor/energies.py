@@ -8,8 +8,8 @@ from collections import defaultdict
 import numpy as np
 from ase.data import atomic_numbers
 
+from bpnumba.doctor.report import Finding, Section
 from bpnumba.reference_energies import AMBIGUOUS, ISOLATED, reference_energies
-from bpnumba.training.doctor_report import Finding, Section
 from bpnumba.training.plausibility import LARGE_STRESS
 from bpnumba.units import GPA, HARTREE, MEV
 
