@@ -26,7 +26,8 @@ FLOORS = (
                                                    "targets", "storage", "rows", "kalman", "gauss_newton",
                                                    "optimizers", "memory", "preparation",
                                                    "checkpoint", "settings", "run", "ranks", "fit")),
-     "calculator", "evaluation", "elasticity", "plots", "demo", "conversion", "cli", "__main__",
+     "calculator", "evaluation", "elasticity", "plots", "demo", "conversion", "cli", "command_line", "about",
+     "__main__",
      "calibration", "pool", "active_learning", "plots_calibration", "plots_properties",
      "properties", *(f"properties.{name}" for name in ("lattice", "crystal", "vibrations", "dynamics", "choice",
                                                        "report", "run")),
@@ -124,8 +125,10 @@ ALLOWED = {
                      "training.progress", "training.checkpoint", "training.settings", "training.run",
                      "training.targets", "training.ranks", "calibration", "evaluation", "plots"},
     "demo": {"training.dataset", "training.fit", "calculator", "evaluation", "elasticity", "plots"},
-    "cli": {"calculator", "training.dataset", "doctor", "training.ranks", "evaluation", "plots", "demo",
-            "conversion", "calibration", "plots_calibration", "active_learning", "properties.run"},
+    "about": {"calibration", "evaluation"},
+        "cli": {"about", "active_learning", "calculator", "calibration", "command_line", "conversion", "demo",
+            "doctor", "evaluation", "plots", "plots_calibration", "properties.run", "training.dataset",
+            "training.ranks"},
     "__main__": {"cli"},
 }  # fmt: skip
 

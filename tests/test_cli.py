@@ -16,6 +16,7 @@ from test_input_data import compare
 
 import bpnumba
 from bpnumba import cli
+from bpnumba.command_line import FIT_OPTIONS
 from bpnumba.evaluation import Row
 from bpnumba.io.frames import read_frames
 
@@ -123,7 +124,7 @@ def test_options_of_fit_are_settings_of_fit():
     from bpnumba.training.settings import Settings
 
     settings = {field.name for field in dataclasses.fields(Settings)}
-    options = {name.replace("-", "_") for name, _, _ in cli.FIT_OPTIONS}
+    options = {name.replace("-", "_") for name, _, _ in FIT_OPTIONS}
     assert settings - options == {"symmetry_functions", "hidden", "reference_energies", "keys", "config_type_weights"}
     assert options < settings
 
@@ -377,7 +378,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     """As in `bpnumba info model.npz | head -1`, with a reader that closes at once."""
     reader, writer = os.pipe()
     os.close(reader)
-    long = "cli.info = lambda model: print('x' * 10**5)"
+    long = "cli.COMMANDS['info'] = lambda model: print('x' * 10**5)"
     code = f"from bpnumba import cli; {long}; raise SystemExit(cli.main(['info', 'a']))"
     done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)

@@ -88,9 +88,10 @@ def test_command_lines_are_understood():
     """Installation is not tried here; what follows `bpnumba` must be a command line that its parser takes."""
     lines = [part.strip() for _, _, block in blocks("sh") for line in block.splitlines() for part in line.split("&&")]
     commands = [line for line in lines if line.startswith("bpnumba ")]
-    assert {line.split()[1] for line in commands} == {"fit", "evaluate", "info", "convert", "demo"}
+    shown = {"fit", "evaluate", "doctor", "select-frames", "info", "convert", "demo"}
+    assert {line.split()[1] for line in commands} == shown
     for line in commands:
-        cli.parser().parse_args(shlex.split(line)[1:])
+        cli.parser(cli.COMMANDS).parse_args(shlex.split(line)[1:])
 
 
 def test_units_on_the_page_of_notation():

@@ -129,11 +129,11 @@ class Objective:
         return loss / n + l2 * np.square(theta).sum(), gradient / n + 2.0 * l2 * theta, Rmse.of(sums)
 
     def validate(self, theta):
-        """Robust loss and `Rmse` for validation: 1/N sum log(1 + r^2) over the residuals r of the loss.
+        """Robust loss and `Rmse` for validation: 1/N sum 2 (sqrt(1 + r^2) - 1) over the residuals r of the loss.
 
-        With the logarithm (the Lorentzian of robust statistics) a frame far outside of the training data, of which
-        nobody expects much, does not decide which weights are best for all others.  W. H. Press et al., Numerical
-        Recipes, section 15.7.
+        It is r^2 where r is small and 2 |r| where it is large, so that a frame far outside of the training data, of
+        which nobody expects much, does not decide which weights are best for all others, and yet counts.
+        P. Charbonnier et al., IEEE Trans. Image Process. 6, 298 (1997), table I.
         """
         loss, _, sums = self.total("robust", theta)
         return loss / self.n_residuals, Rmse.of(sums)
@@ -223,7 +223,7 @@ def robust_of(potential, chunk):
     """Robust loss of a chunk, without gradient: `Partial`."""
     with chunk.stored.open() as descriptors:
         units, sums = residuals_of(potential, chunk, descriptors)
-    return Partial(sum(np.log1p(r * r).sum() for r in units), 0.0, sums)
+    return Partial(sum((2.0 * (np.sqrt(1.0 + r * r) - 1.0)).sum() for r in units), 0.0, sums)
 
 
 def curvature_of(potential, chunk):

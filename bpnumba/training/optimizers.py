@@ -18,7 +18,7 @@ from bpnumba.training.targets import Rmse
 
 PLAIN_FIRST = 80  # iterations: the curvature at random weights says nothing
 ROUND = 30  # iterations in one set of coordinates
-STRENGTHS = (0.1, 1.0, 10.0)  # of the regularization, in the first round, in units of the usual one
+STRENGTHS = (1.0, 0.1, 10.0)  # of the regularization, in the first round, in units of the usual one
 MOST_OF_ELEMENT, MOST_WEIGHTS = 5000, 8000
 """For the Kalman filter, with a matrix over the weights of each element, and for Gauss-Newton coordinates, with one
 over all weights: their cost grows with the square and the cube."""
@@ -87,7 +87,7 @@ def gauss_newton(run):
 def choose_l2(run):
     """Try a few strengths of the regularization for one round each; the one of the best validation is kept."""
     usual, tried = run.objective.l2, []
-    for strength in STRENGTHS:  # from weak to strong
+    for strength in STRENGTHS:
         objective = run.objective.with_l2(strength * usual)
         theta = descend(run, objective, ROUND, Sphere.of(objective, run.state.theta), trial=True)
         score, _ = run.check.validate(theta)
