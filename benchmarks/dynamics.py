@@ -44,9 +44,9 @@ def main():
     lost = np.count_nonzero(after > 1.5 * before.max())
     step = suitable_timestep(atoms)
     cost = 1e6 * seconds * step / (1000 * options.time) / len(atoms)
-    print(f"{options.model}: {atoms.get_chemical_formula()}, {options.time:g} ps at {options.temperature:g} K, steps of "
-          f"{step:g} fs, {cost:.1f} us per atom and step")  # fmt: skip
-    print(f"   atoms lost {lost}; mean temperature {run.temperature:.0f} K; outside the range of the training data: "
+    print(f"{options.model}: {atoms.get_chemical_formula()}, {options.time:g} ps at {options.temperature:g} K, steps "
+          f"of {step:g} fs, {cost:.1f} us per atom and step")  # fmt: skip
+    print(f"   atoms lost {lost}; mean temperature {run.temperature:.0f} K; outside of the training range: "
           f"{100 * run.outside:.3f} % of atoms and steps")  # fmt: skip
     print(f"   nearest distances {after.min():.3f} to {after.max():.3f} Angstrom, at the start {before.min():.3f} to "
           f"{before.max():.3f}")  # fmt: skip

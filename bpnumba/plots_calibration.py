@@ -46,7 +46,7 @@ def calibration(prediction, dataset, path, title=""):
     """
     found = {kind: (*values, Match.of(*values)) for kind, values in pairs(prediction, dataset).items()}
     found = {kind: values for kind, values in found.items() if values[2] is not None and values[2].alpha > 0.0}
-    figure = _figure(4.6 * max(len(found), 1), 4.7)
+    figure = _figure(4.6 * max(len(found), 1), 5.3)
     figure.suptitle(title if found else f"{title}: no labels to compare with")
     for panel, (kind, (spread, error_c, match)) in enumerate(found.items()):
         heading, unit, factor = PANELS[kind]
@@ -55,7 +55,7 @@ def calibration(prediction, dataset, path, title=""):
         low = 10.0**-DECADES * np.median(spread)
         limits = (0.7 * max(low, min(spread.min(), error.min())), 1.4 * max(spread.max(), error.max()))
         axes = figure.add_subplot(1, len(found), panel + 1)
-        axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal", title=heading,
+        axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits, box_aspect=1, title=heading,
                  xlabel=f"spread ({unit})", ylabel=f"size of the error ({unit})")  # fmt: skip
         error = np.maximum(error, limits[0])
         if len(spread) > MANY:
