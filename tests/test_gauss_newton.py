@@ -37,7 +37,7 @@ def objective():
 
 def test_back_and_forth(objective):
     theta = objective.potential.theta
-    sphere, H = Sphere.of(objective, theta), objective.curvature(theta)
+    sphere, H = Sphere.of(objective.curvature(theta), theta), objective.curvature(theta)
     np.testing.assert_array_equal(sphere.theta(np.zeros_like(theta)), theta)
     damped = H + DAMPING * np.diag(np.diag(H))
     np.testing.assert_allclose(sphere.lower @ sphere.lower.T, damped, atol=1e-9 * np.abs(damped).max())
@@ -46,7 +46,8 @@ def test_back_and_forth(objective):
 
 
 def test_gradient_against_differences(objective):
-    sphere, random, h = Sphere.of(objective, objective.potential.theta), np.random.default_rng(2), 1e-4
+    theta, random, h = objective.potential.theta, np.random.default_rng(2), 1e-4
+    sphere = Sphere.of(objective.curvature(theta), theta)
     z = 0.1 * random.normal(size=len(sphere.origin))
     gradient = sphere.gradient(objective.loss_and_gradient(sphere.theta(z))[1])
     for direction in random.normal(size=(4, len(z))):
@@ -57,7 +58,7 @@ def test_gradient_against_differences(objective):
 
 def test_origin_is_a_copy(objective):
     theta = objective.potential.theta
-    sphere = Sphere.of(objective, theta)
+    sphere = Sphere.of(objective.curvature(theta), theta)
     theta += 1.0
     np.testing.assert_array_equal(sphere.origin, objective.potential.theta)
 
@@ -65,7 +66,7 @@ def test_origin_is_a_copy(objective):
 def test_linear_least_squares_needs_one_step():
     """A Newton step in z is minus half the gradient; damping leaves less than its share of the way."""
     problem, theta = Quadratic(), np.ones(12)
-    sphere = Sphere.of(problem, theta)
+    sphere = Sphere.of(problem.curvature(theta), theta)
     lowest, highest = (problem.loss_and_gradient(at)[0] for at in (problem.solution(), theta))
     step = sphere.theta(-0.5 * sphere.gradient(problem.loss_and_gradient(theta)[1]))
     assert problem.loss_and_gradient(step)[0] - lowest < (2 * DAMPING) ** 2 * (highest - lowest)
@@ -73,7 +74,7 @@ def test_linear_least_squares_needs_one_step():
 
 def test_l_bfgs_needs_few_steps_where_it_needed_many():
     problem, start = Quadratic(), np.ones(12)
-    sphere, lowest = Sphere.of(problem, start), problem.loss_and_gradient(problem.solution())[0]
+    sphere, lowest = Sphere.of(problem.curvature(start), start), problem.loss_and_gradient(problem.solution())[0]
 
     def in_z(z):
         loss, gradient = problem.loss_and_gradient(sphere.theta(z))

@@ -38,7 +38,7 @@ def quick(monkeypatch):
     for name in ("parity", "learning_curves"):
         monkeypatch.setattr(plots, name, lambda *_, **__: None)
     monkeypatch.setattr(run, "PATIENCE", {"kalman": 2, "gn-lbfgs": 60})
-    monkeypatch.setattr(optimizers, "STRENGTHS", (0.1, 1.0, 10.0))
+    monkeypatch.setattr(optimizers, "STRENGTHS", (1.0, 0.1, 10.0))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_one_phase_after_the_other(frames):
     text, rows = stream.getvalue(), result.history.rows
     assert f"kalman ended: {EPOCHS} passes of the Kalman filter; best so far: iteration " in text
     assert "optimizer kalman+gn-lbfgs: 85 weights, 228 residuals" in text
-    assert text.count(": validation loss ") == 3  # trials of l2
+    assert text.count(": validation loss ") in (2, 3)  # trials of l2: the third only if the second is worse
     assert all(row.valid[1] > 0 for row in rows[: EPOCHS + 1])
     assert [row.iteration for row in rows[EPOCHS + 1 : -1] if row.valid[1] > 0] == [9, 10, 20, 30]
     assert result.reason == "40 iterations"
@@ -105,7 +105,7 @@ def made_up(monkeypatch, scores):
 def test_weights_of_the_best_validation_are_kept(frames, monkeypatch):
     """Scores of iterations 0 to 8, of three trials, of iterations 9, 10, 20 ...: the best may be in either phase."""
     rising = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
-    trials = [0.5, 0.4, 0.6]
+    trials = [0.5, 0.6, 0.4]
     for late, kept in (([3.0] * 5, 8), ([3.0, 3.0, 0.7, 2.0, 2.0], EPOCHS + 3 + 3)):
         with monkeypatch.context() as patch:
             seen = made_up(patch, rising + trials + late)
@@ -116,7 +116,7 @@ def test_weights_of_the_best_validation_are_kept(frames, monkeypatch):
 
 def test_the_best_trial_of_the_regularization_is_the_next_iteration(frames, monkeypatch):
     """Its weights are judged again; those of the other trials are forgotten."""
-    seen = made_up(monkeypatch, [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.4, 1e-9] + [3.0] * 5)
+    seen = made_up(monkeypatch, [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.6, 1e-9] + [3.0] * 5)
     result = fitted(*frames)
     assert result.potential.info["training"]["l2"] == 0.1
     np.testing.assert_array_equal(seen[EPOCHS + 4], seen[EPOCHS + 3])

@@ -23,11 +23,10 @@ class Sphere(NamedTuple):
     lower: np.ndarray  # L
 
     @classmethod
-    def of(cls, objective, theta):
-        """For a loss near these weights."""
-        H = objective.curvature(theta)
-        H[np.diag_indices_from(H)] *= 1.0 + DAMPING
-        return cls(theta.copy(), cholesky(H, lower=True, overwrite_a=True))
+    def of(cls, H, theta):
+        """For a loss whose curvature at these weights is H (`Objective.curvature`)."""
+        damped = H + DAMPING * np.diag(np.diag(H))
+        return cls(theta.copy(), cholesky(damped, lower=True, overwrite_a=True))
 
     def theta(self, z):
         """Weights of coordinates."""

@@ -78,23 +78,27 @@ def gauss_newton(run):
     if run.state.in_phase <= plain and run.settings.l2 is None and run.check.chunks:
         choose_l2(run)
     while True:
-        before = run.state.in_phase
-        descend(run, run.objective, ROUND, Sphere.of(run.objective, run.state.theta))
+        before, theta = run.state.in_phase, run.state.theta
+        descend(run, run.objective, ROUND, Sphere.of(run.objective.curvature(theta), theta))
         if run.state.in_phase == before:
             raise PhaseOver("L-BFGS found no lower loss")
 
 
 def choose_l2(run):
     """Try a few strengths of the regularization for one round each; the one of the best validation is kept."""
-    usual, tried = run.objective.l2, []
+    start, usual, tried = run.state.theta, run.objective.l2, []
+    H = run.objective.with_l2(0.0).curvature(start)
     for strength in STRENGTHS:
         objective = run.objective.with_l2(strength * usual)
-        theta = descend(run, objective, ROUND, Sphere.of(objective, run.state.theta), trial=True)
+        sphere = Sphere.of(H + objective.l2 * np.eye(len(H)), start)
+        theta = descend(run, objective, ROUND, sphere, trial=True)
         score, _ = run.check.validate(theta)
         run.progress.write(f"l2 {objective.l2:.3g}: validation loss {score:.4g}")
         if not tried and run.state.iteration and score >= run.state.best_score:
             raise PhaseOver("a round in Gauss-Newton coordinates does not lower the validation error")
         tried.append((score, objective, theta))
+        if len(tried) == 2 and score < tried[0][0]:
+            break  # weaker is better, so stronger is not
     _, objective, theta = min(tried, key=lambda entry: entry[0])
     run.choose(objective)
     loss, _, errors = objective.evaluate(theta)

@@ -10,7 +10,7 @@ from bpnumba.training.optimizers import NOT_FINITE, OPTIMIZERS, PHASES, PhaseOve
 from bpnumba.training.progress import Row
 
 VALIDATE_EVERY = 10  # iterations; the errors of the validation frames cost a twentieth of an iteration then
-BETTER = {"kalman": 0.03, "gn-lbfgs": 0.005, "lbfgs": 0.0}  # relative; a smaller gain is no reason to go on
+BETTER = {"kalman": 0.03, "gn-lbfgs": 0.02, "lbfgs": 0.0}  # relative; a smaller gain is no reason to go on
 PATIENCE = {"kalman": 1, "gn-lbfgs": 30}  # passes, iterations without a better score; of "lbfgs" the settings say it
 LINES = {"kalman": 1, "gn-lbfgs": 30, "lbfgs": 50}  # a line of progress after so many
 
