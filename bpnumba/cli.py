@@ -7,7 +7,9 @@ with one line and 130; anything else is a fault of the library and shows where i
 
 import json
 import os
+import signal
 import sys
+import threading
 import warnings
 
 import bpnumba
@@ -50,6 +52,8 @@ def fit(train, functions=None, reference_energies=None, config_type_weights=None
     """Fit a potential to labelled structures."""
     from bpnumba.training import ranks
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems: end with the best weights so far
     ranks.check_launch()
     if ranks.is_worker():
         return ranks.serve(ranks.communicator())
@@ -158,6 +162,9 @@ def select_frames(model, pool, output=None, **options):
 
     if output is not None:
         check_target(output)
+        for path in (model, *pool, *options.get("distinct_from", ())):
+            if os.path.realpath(path) == os.path.realpath(output):
+                raise ValueError(f"{output}: is one of the files that are read; name another --output")
         if named_input_data(output):
             raise ValueError(f"{output}: files of RuNNer and n2p2 cannot hold frames without labels; write .xyz")
     units = {name: options[name] for name in ("units",) if name in options}

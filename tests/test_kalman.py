@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnumba.training.kalman import VARIANCE, Filter, forgetting
+from bpnumba.training.kalman import LARGEST_VARIANCE, VARIANCE, Filter, forgetting
 
 N_WEIGHTS = 7
 
@@ -97,7 +97,7 @@ def test_covariances_stay_positive(random):
 def test_resumed_knows_what_the_data_say(random):
     R, b = linear(random, 50)
     whole = passed(Filter.of(np.zeros(N_WEIGHTS), [0, N_WEIGHTS]), R, b, np.arange(50), 5)
-    resumed = Filter.resumed(whole.theta, [0, N_WEIGHTS], R.T @ R)
+    resumed = Filter.resumed(whole.theta, [0, N_WEIGHTS], [R.T @ R])
     np.testing.assert_allclose(full(resumed.covariances[0]), full(whole.covariances[0]), rtol=0, atol=1e-13)
     theta = whole.theta.copy()
     for learned in (whole, resumed):
@@ -108,7 +108,7 @@ def test_resumed_knows_what_the_data_say(random):
 
 def test_weights_that_come_in_are_left_alone(random):
     theta = np.zeros(N_WEIGHTS)
-    for learned in (Filter.of(theta, [0, N_WEIGHTS]), Filter.resumed(theta, [0, N_WEIGHTS], np.eye(N_WEIGHTS))):
+    for learned in (Filter.of(theta, [0, N_WEIGHTS]), Filter.resumed(theta, [0, N_WEIGHTS], [np.eye(N_WEIGHTS)])):
         learned.update(random.normal(size=(2, N_WEIGHTS)), np.ones(2), 1.0)
         assert learned.theta.any()
     assert not theta.any()
@@ -132,3 +132,21 @@ def test_forgetting_remembers_some_residuals_per_weight_at_first():
     assert 1 / (1 - forgetting(0, 1000, 1000, 100)) == pytest.approx(30.0)
     assert 1 / (1 - forgetting(1000, 1000, 1000, 100)) == pytest.approx(1000.0)  # a pass
     assert 1 / (1 - forgetting(0, 100, 10**6, 100)) == pytest.approx(25.0)  # at most a quarter of a pass
+
+
+def test_an_element_that_is_absent_neither_learns_nor_forgets(random):
+    """Its covariance would grow without end, and its first frame would throw its weights far away."""
+    learned = Filter.of(np.zeros(8), [0, 5, 8])
+    for _ in range(2000):
+        R = np.hstack([random.normal(size=(4, 5)), np.zeros((4, 3))])
+        learned.update(R, random.normal(size=4), 0.95)
+    np.testing.assert_array_equal(learned.covariances[1], VARIANCE * np.eye(3))
+    assert not learned.theta[5:].any()
+
+
+def test_directions_without_data_do_not_grow_without_end(random):
+    learned = Filter.of(np.zeros(N_WEIGHTS), [0, N_WEIGHTS])
+    one = np.eye(N_WEIGHTS)[:1]
+    for _ in range(3000):
+        learned.update(one, random.normal(size=1), 0.95)
+    assert np.trace(learned.covariances[0]) < 1.1 * LARGEST_VARIANCE * N_WEIGHTS

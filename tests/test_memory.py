@@ -154,12 +154,12 @@ def test_the_estimate_of_many_frames_looks_at_some(monkeypatch):
 def test_matrices_of_the_optimizers(potential):
     """More weights need more, and the matrices are those that there are: one per element, or over all weights."""
     sizes = np.array([800, 1000])
-    assert optimizer_bytes(("kalman",), sizes) >= 8 * (800**2 + 1000**2)
-    assert optimizer_bytes(("gn-lbfgs",), sizes) >= 2 * 8 * 1800**2
-    assert optimizer_bytes(("lbfgs",), sizes) >= 2 * 10 * 8 * 1800
+    assert optimizer_bytes(("kalman",), sizes, 1) >= 8 * (800**2 + 1000**2)
+    assert optimizer_bytes(("gn-lbfgs",), sizes, 1) >= 2 * 8 * 1800**2
+    assert optimizer_bytes(("lbfgs",), sizes, 1) >= 2 * 10 * 8 * 1800
     for phases in OPTIMIZERS.values():
-        assert optimizer_bytes(phases, 2 * sizes) > optimizer_bytes(phases, sizes)
-        assert optimizer_bytes(phases, sizes) == max(optimizer_bytes((phase,), sizes) for phase in phases)
+        assert optimizer_bytes(phases, 2 * sizes, 1) > optimizer_bytes(phases, sizes, 1)
+        assert optimizer_bytes(phases, sizes, 1) == max(optimizer_bytes((phase,), sizes, 1) for phase in phases)
 
 
 def test_too_little_memory_ends_with_one_line(tmp_path, capsys):

@@ -280,3 +280,28 @@ def test_frames_whose_labels_do_not_count_have_no_rows(potential, data):
     (piece,) = problem.pieces(10)
     R, r, partial = problem.linearize(potential.theta, piece, 30, seed=0)
     assert (R.shape, r.shape, partial.loss) == ((0, len(potential.theta)), (0,), 0.0)
+
+
+def test_forces_that_vanish_by_symmetry_say_nothing_about_the_others():
+    """Perfect crystals and a displaced atom: the noise is not that of rounding."""
+    frames = []
+    for m in range(30):
+        atoms = bulk("Cu", a=3.5 + 0.01 * m, cubic=True)
+        atoms.arrays["REF_forces"] = np.full((4, 3), 1e-14)
+        if m == 0:
+            atoms.arrays["REF_forces"] = np.full((4, 3), 0.5)
+        frames.append(atoms)
+    scales = Scales.from_data(Dataset.from_frames(frames), Settings())
+    assert scales.forces == pytest.approx(0.07 * 0.5)
+    assert scales.extreme == 5.0
+    assert Scales.from_data(Dataset.from_frames(frames[1:]), Settings()).forces == pytest.approx(0.07)
+
+
+def test_curvature_by_elements_is_that_of_all(potential, data):
+    problem = prepare(potential, data, l2=0.0)
+    whole, begin = problem.curvature(potential.theta) * problem.n_residuals, 0
+    for block in problem.curvature_of_elements(potential.theta):
+        end = begin + len(block)
+        np.testing.assert_allclose(block, whole[begin:end, begin:end], rtol=1e-5, atol=1e-5 * np.abs(whole).max())
+        begin = end
+    assert begin == len(potential.theta)

@@ -123,8 +123,8 @@ def test_two_objectives_one_of_them_with_fewer_shards_than_ranks(one, potential,
 
 @pytest.mark.parametrize("what", ["evaluate", "curvature"])
 def test_a_failure_of_rank_0_leaves_the_ranks_in_step(one, potential, data, monkeypatch, what):
-    name = {"evaluate": "gradient_of", "curvature": "curvature_of"}[what]
-    real, failed = getattr(objective, name), []
+    name = {"evaluate": "gradient", "curvature": "curvature"}[what]
+    real, failed = objective.OF_CHUNK[name], []
 
     def fails(potential, chunk):
         if threading.current_thread() is threading.main_thread() and not failed:
@@ -135,14 +135,14 @@ def test_a_failure_of_rank_0_leaves_the_ranks_in_step(one, potential, data, monk
     monkeypatch.setenv("BPNUMBA_THREADS", "1")
     with crew(3) as comm:
         many = ranks.SharedObjective.prepare_on(comm, potential, data, FACTORS, Memory())
-        monkeypatch.setattr(objective, name, fails)
+        monkeypatch.setitem(objective.OF_CHUNK, name, fails)
         with pytest.raises(MemoryError, match="too large"):
             getattr(many, what)(potential.theta)
         same(getattr(many, what)(potential.theta), getattr(one, what)(potential.theta))
 
 
 def test_an_interrupt_waits_until_the_ranks_have_answered(one, potential, data, monkeypatch):
-    real, seen = objective.gradient_of, []
+    real, seen = objective.OF_CHUNK["gradient"], []
 
     def interrupted(potential, chunk):
         if threading.current_thread() is threading.main_thread() and not seen:
@@ -153,7 +153,7 @@ def test_an_interrupt_waits_until_the_ranks_have_answered(one, potential, data, 
     monkeypatch.setenv("BPNUMBA_THREADS", "1")
     with crew(3) as comm:
         many = ranks.SharedObjective.prepare_on(comm, potential, data, FACTORS, Memory())
-        monkeypatch.setattr(objective, "gradient_of", interrupted)
+        monkeypatch.setitem(objective.OF_CHUNK, "gradient", interrupted)
         with pytest.raises(KeyboardInterrupt):
             many.evaluate(potential.theta)
         same(many.evaluate(potential.theta), one.evaluate(potential.theta))

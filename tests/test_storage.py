@@ -101,7 +101,7 @@ def test_files_go_where_a_fit_fails(potential, data, monkeypatch):
     def fit():
         Objective.prepare(potential, data, FACTORS, Disk()).evaluate(potential.theta)
 
-    monkeypatch.setattr(module, "gradient_of", fails)
+    monkeypatch.setitem(module.OF_CHUNK, "gradient", fails)
     with pytest.raises(FloatingPointError):
         fit()
     gc.collect()

@@ -8,9 +8,9 @@ Sums over chunks are taken in the order of the chunks, so results have the same 
 
 import os
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 
 VARIABLE = "BPNUMBA_THREADS"
 """Environment variable: how many threads; by default as many as OMP_NUM_THREADS says, or all cores that this process
@@ -46,7 +46,25 @@ def in_order(function, items):
     Inside of an item's function it is `map`: the threads are busy, and waiting for each other they would never end.
     """
     items, n = list(items), count()
-    if n > 1 and len(items) > 1 and not hasattr(WORKER, "busy"):
-        with suppress(RuntimeError):  # Python is about to end, and no pool takes work any more
-            return pool(n).map(function, items)
-    return map(function, items)
+    if n == 1 or len(items) < 2 or hasattr(WORKER, "busy"):
+        return map(function, items)
+    return _few_ahead(function, items, n)
+
+
+def _few_ahead(function, items, n):
+    """Results in order; work is at most 2 n items ahead of the one that is taken, because results may be large."""
+    waiting = deque()
+    for item in items:
+        waiting.append(_started(pool(n), function, item))
+        if len(waiting) == 2 * n:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def _started(workers, function, item):
+    """A function that waits for the result."""
+    try:
+        return workers.submit(function, item).result
+    except RuntimeError:  # Python is about to end, and no pool takes work any more
+        return partial(function, item)

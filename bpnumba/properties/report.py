@@ -251,7 +251,7 @@ def _dynamics(start, state, run, report):
     except FAILURES as error:
         notes = (f"at constant energy: {' '.join(str(error).split())}",)
     if outside > 0:
-        notes += (f"{100 * outside:.2g} % of all atoms and steps are outside the range of the training data",)
+        notes += (f"{100 * outside:.3g} % of all atoms and steps are outside the range of the training data",)
     return Section(tuple(rows), notes, curves)
 
 

@@ -135,6 +135,13 @@ class Saver:
         save(self.path, state, self.fingerprint)
 
 
+def forget(paths):
+    """Remove checkpoints of an earlier fit."""
+    for path in map(behind_link, paths):
+        for file in (path, path.with_name(f"{path.name}.next"), _previous(path)):
+            file.unlink(missing_ok=True)
+
+
 def load_all(paths, fingerprints):
     """Number of a member -> its `State`, of those that have a checkpoint; the first must have one."""
     return {
@@ -165,7 +172,7 @@ def load(path, fingerprint, n_weights=None):
     """
     path = behind_link(path)
     faults = []
-    for candidate in (path, _previous(path)):
+    for candidate in (path, path.with_name(f"{path.name}.next"), _previous(path)):
         if not candidate.exists():
             continue
         try:

@@ -113,6 +113,8 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
         f"{time.perf_counter() - start:.1f} s",
         file=stream,
     )
+    if files and not resume:
+        checkpoint.forget(files["checkpoints"])
     runs = []
     for n in range(settings.committee):
         label = f"member {n + 1} of {settings.committee}" if settings.committee > 1 else ""
@@ -123,7 +125,13 @@ def fit(train, valid=None, output=None, *, resume=False, stream=None, **settings
         with Progress(None, stream, first=state.iteration, label=label) as progress:
             if label:
                 progress.write(label)
-            reason = run.go(progress, optimizer)
+            try:
+                reason = run.go(progress, optimizer)
+            except KeyboardInterrupt:  # before its first iteration
+                if not runs:
+                    raise
+                reason = INTERRUPTED
+                break
             progress.write(f"ended: {reason}; kept the weights of iteration {run.state.best_iteration}")
         runs.append(run)
         if reason == INTERRUPTED:

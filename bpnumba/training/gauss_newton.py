@@ -15,6 +15,9 @@ from scipy.linalg import cholesky, solve_triangular
 DAMPING = 0.01
 """Of the diagonal: with a tenth of it, fits follow noise, with ten times of it they are slow."""
 
+FLAT = 1e-12
+"""Part of the largest curvature that is rounding."""
+
 
 class Sphere(NamedTuple):
     """Coordinates z with theta = origin + L^-T z."""
@@ -25,7 +28,9 @@ class Sphere(NamedTuple):
     @classmethod
     def of(cls, H, theta):
         """For a loss whose curvature at these weights is H (`Objective.curvature`)."""
-        damped = H + DAMPING * np.diag(np.diag(H))
+        diagonal = np.diag(H)
+        floor = FLAT * diagonal.max()  # of weights on which nothing depends, such as those of dead neurons
+        damped = H + np.diag(DAMPING * np.maximum(diagonal, floor) + (diagonal < floor) * floor)
         return cls(theta.copy(), cholesky(damped, lower=True, overwrite_a=True))
 
     def theta(self, z):

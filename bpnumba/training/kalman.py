@@ -26,6 +26,10 @@ from scipy.linalg.blas import dsymm, dsyrk
 VARIANCE = 0.01
 """Of a weight, before anything is learned: a tenth of what random weights of a layer with ten inputs have."""
 
+LARGEST_VARIANCE = 1.0
+"""Mean over an element beyond which nothing more is forgotten of it: directions of which the data say nothing would
+grow for ever, and the first that they say would throw the weights far away."""
+
 ROWS_PER_UPDATE = 256
 """Residuals of an update.  Time per residual hardly falls beyond that, and fewer make more use of each."""
 
@@ -56,12 +60,9 @@ class Filter:
         return cls(theta.copy(), list(bounds), blocks)
 
     @classmethod
-    def resumed(cls, theta, bounds, H):
-        """At weights found before, with the curvature H = R^T R of all data in place of what was learned on the way."""
-        blocks = []
-        for first, last in zip(bounds[:-1], bounds[1:]):
-            block = H[first:last, first:last] + np.eye(last - first) / VARIANCE
-            blocks.append(np.asfortranarray(np.linalg.inv(block)))
+    def resumed(cls, theta, bounds, curvatures):
+        """At weights found before; R^T R of all data, a block per element, in place of what was learned on the way."""
+        blocks = [np.asfortranarray(np.linalg.inv(H + np.eye(len(H)) / VARIANCE)) for H in curvatures]
         return cls(theta.copy(), list(bounds), blocks)
 
     def update(self, R, r, forgetting):
@@ -73,10 +74,12 @@ class Filter:
         lower = cholesky(S, lower=True, overwrite_a=True)
         whitened = solve_triangular(lower, r, lower=True)
         for k, (first, last) in enumerate(zip(self.bounds[:-1], self.bounds[1:])):
-            W = solve_triangular(lower, P_R[k].T, lower=True)
+            if not parts[k].any():
+                continue  # nothing is learned of this element, and nothing forgotten
+            W, P = solve_triangular(lower, P_R[k].T, lower=True), self.covariances[k]
             self.theta[first:last] -= W.T @ whitened
-            P = self.covariances[k]
-            self.covariances[k] = dsyrk(-1 / forgetting, W, beta=1 / forgetting, c=P, trans=1, lower=1, overwrite_c=1)
+            keep = forgetting if np.trace(P) < LARGEST_VARIANCE * len(P) else 1.0
+            self.covariances[k] = dsyrk(-1 / keep, W, beta=1 / keep, c=P, trans=1, lower=1, overwrite_c=1)
 
 
 def forgetting(update, n_updates, n_weights, n_rows):

@@ -9,10 +9,13 @@ import re
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from bpnumba.kernels import threads
 from bpnumba.pairs import Pairs
 from bpnumba.training.kalman import ROWS_PER_UPDATE
 from bpnumba.training.objective import ATOMS_IN_CHUNK, ATOMS_IN_PRODUCT, SHARDS
@@ -74,12 +77,13 @@ def plan(potential, datasets, settings, optimizer, n_processes=1, n_here=1):
     pairs_per_atom, jacobian_per_atom = per_atom(functions, frames, dtype.itemsize)
     sizes, widest = np.diff(bounds_of(potential)), int(functions.table.n_functions.max())
     hidden = max(sum(network.sizes[1:]) for network in potential.networks)
+    n_threads = threads.count()
     need = {
         "program": resident(),
         "structures": n_atoms * (300 + 16 * widest),
-        "optimizer": optimizer_bytes(OPTIMIZERS[optimizer], sizes),
-        "work": ATOMS_IN_CHUNK * (3 * PER_PAIR * pairs_per_atom + jacobian_per_atom)
-        + 12 * max(ATOMS_IN_PRODUCT, ROWS_PER_UPDATE) * (int(sizes.sum()) + pairs_per_atom * (widest + 4 * hidden)),
+        "optimizer": optimizer_bytes(OPTIMIZERS[optimizer], sizes, n_threads),
+        "work": n_threads * (ATOMS_IN_CHUNK * (3 * PER_PAIR * pairs_per_atom + jacobian_per_atom)
+        + 12 * max(ATOMS_IN_PRODUCT, ROWS_PER_UPDATE) * (int(sizes.sum()) + pairs_per_atom * (widest + 4 * hidden))),
     }
     share = min(1.0, 1 / n_processes + 2 / SHARDS)  # shards are whole, and more than half as many as there may be
     jacobian = share * n_atoms * (jacobian_per_atom + PER_PAIR * pairs_per_atom)
@@ -120,12 +124,13 @@ def per_atom(functions, frames, itemsize):
     return n_pairs / n_atoms, n_bytes / n_atoms
 
 
-def optimizer_bytes(phases, sizes):
-    """Matrices over weights: covariances and their update, curvature and its factor, pairs of L-BFGS."""
+def optimizer_bytes(phases, sizes, n_threads):
+    """Matrices over weights: covariances and their update; curvature, with that of each thread, and its factor; pairs
+    of L-BFGS."""
     blocks, all_weights = 8 * int(np.square(sizes).sum()), int(sizes.sum())
     needs = {
         "kalman": blocks + 3 * 8 * ROWS_PER_UPDATE * all_weights,
-        "gn-lbfgs": 4 * 8 * all_weights**2 + 2 * 30 * 8 * all_weights,
+        "gn-lbfgs": (3 + 2 * n_threads) * 8 * all_weights**2 + 2 * 30 * 8 * all_weights,
         "lbfgs": 2 * 20 * 8 * all_weights,
     }
     return max(needs[phase] for phase in phases)
@@ -143,7 +148,15 @@ def resident():
 
 
 def free():
-    """Bytes of memory that are free on this machine, or may be freed."""
+    """Bytes of memory that are free on this machine, or may be freed, within what this process is allowed."""
+    allowed = float("inf")
+    with suppress(OSError, ValueError):  # of a batch system or container; "max" where there is no limit
+        most, now = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        allowed = max(int(most) - int(now), 0)
+    return min(allowed, _free_of_machine())
+
+
+def _free_of_machine():
     try:
         with open("/proc/meminfo") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))

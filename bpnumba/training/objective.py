@@ -145,14 +145,24 @@ class Objective:
         H[np.diag_indices_from(H)] += self.l2
         return H
 
+    def curvature_of_elements(self, theta):
+        """R^T R of all data, one block (n, n) per element: what `curvature` is made of, but for a factor."""
+        H, blocks, begin = self.total("curvature of elements", theta), [], 0
+        for network in self.potential.networks:
+            size = len(network.theta)
+            block = H[begin : begin + size**2].reshape(size, size)
+            blocks.append(np.triu(block) + np.triu(block, 1).T)
+            begin += size**2
+        return blocks
+
     def total(self, what, theta):
         """Sum over all shards, in their order."""
         return added(part for _, part in self.sums_of_shards(what, theta))
 
     def sums_of_shards(self, what, theta):
-        """(number, sum) of every shard with chunks; `what` is "gradient" or "robust" (`Partial`) or "curvature"."""
+        """(number, sum) of every shard with chunks; `what` is a key of `OF_CHUNK`."""
         potential = self.potential.with_weights(np.ascontiguousarray(theta))
-        of_chunk = {"gradient": gradient_of, "robust": robust_of, "curvature": curvature_of}[what]
+        of_chunk = OF_CHUNK[what]
         numbers = [number for number, shard in enumerate(self.shards) for _ in shard]
         found = zip(numbers, in_order(lambda chunk: of_chunk(potential, chunk), self.chunks))
         for number, group in groupby(found, key=lambda entry: entry[0]):
@@ -233,6 +243,27 @@ def curvature_of(potential, chunk):
             gram(rows_of(potential, *cut(chunk, descriptors, first, last)))
             for first, last in batches(np.bincount(chunk.targets.structure_a), ATOMS_IN_PRODUCT)
         )
+
+
+def curvature_of_elements_of(potential, chunk):
+    """R^T R of a chunk, upper triangles of the blocks of the elements, one after the other."""
+    ends = np.cumsum([0, *(len(network.theta) for network in potential.networks)])
+    with chunk.stored.jacobian() as descriptors:
+        total = np.zeros(np.square(np.diff(ends)).sum())
+        for first, last in batches(np.bincount(chunk.targets.structure_a), ATOMS_IN_PRODUCT):
+            rows = rows_of(potential, *cut(chunk, descriptors, first, last))
+            blocks = [gram([R[:, a:b] for R in rows]).ravel() for a, b in zip(ends[:-1], ends[1:])]
+            total += np.concatenate(blocks)
+    return total
+
+
+OF_CHUNK = {
+    "gradient": gradient_of,  # `Partial`
+    "robust": robust_of,  # `Partial` without gradient
+    "curvature": curvature_of,
+    "curvature of elements": curvature_of_elements_of,
+}
+"""What sums over the data consist of."""
 
 
 def residuals_of(potential, chunk, descriptors):

@@ -19,6 +19,8 @@ from bpnumba.training.targets import Rmse
 PLAIN_FIRST = 80  # iterations: the curvature at random weights says nothing
 ROUND = 30  # iterations in one set of coordinates
 STRENGTHS = (1.0, 0.1, 10.0)  # of the regularization, in the first round, in units of the usual one
+HOPELESS, ENOUGH = 0.05, 1000
+"""A first trial that is worse by this part, of at least so many validation residuals, needs no further ones."""
 MOST_OF_ELEMENT, MOST_WEIGHTS = 5000, 8000
 """For the Kalman filter, with a matrix over the weights of each element, and for Gauss-Newton coordinates, with one
 over all weights: their cost grows with the square and the cube."""
@@ -34,9 +36,10 @@ def kalman(run):
     objective, theta = run.objective, run.state.theta
     bounds = bounds_of(objective.potential)
     pieces, begun = objective.pieces(ROWS_PER_UPDATE), run.state.in_phase
+    if begun >= run.settings.max_epochs:
+        raise PhaseOver(f"{begun} passes of the Kalman filter")
     if begun:  # resumed: what was learned on the way is lost, but what the data say of these weights is near to it
-        H = objective.with_l2(0.0).curvature(theta) * objective.n_residuals
-        learned = Filter.resumed(theta, bounds, H)
+        learned = Filter.resumed(theta, bounds, objective.curvature_of_elements(theta))
     else:
         learned = Filter.of(theta, bounds)
     for epoch in range(begun, run.settings.max_epochs):
@@ -55,12 +58,14 @@ def kalman(run):
                     break
         except KeyboardInterrupt as wish:  # what was learned in this pass is kept
             interrupt = wish
-        if partials:
-            total = added(partials)
-            share = len(partials) / len(pieces)
-            run.after(learned.theta, total.loss / share / objective.n_residuals, Rmse.of(total.sums), judge=True)
-        if interrupt is not None:
-            raise interrupt
+        try:
+            if partials:
+                total = added(partials)
+                loss = total.loss / objective.n_residuals * len(pieces) / len(partials)
+                run.after(learned.theta, loss, Rmse.of(total.sums), judge=True)
+        finally:
+            if interrupt is not None:
+                raise interrupt
     raise PhaseOver(f"{run.settings.max_epochs} passes of the Kalman filter")
 
 
@@ -94,11 +99,13 @@ def choose_l2(run):
         theta = descend(run, objective, ROUND, sphere, trial=True)
         score, _ = run.check.validate(theta)
         run.progress.write(f"l2 {objective.l2:.3g}: validation loss {score:.4g}")
-        if not tried and run.state.iteration and score >= run.state.best_score:
+        if not tried and run.check.n_residuals >= ENOUGH and score > (1.0 + HOPELESS) * run.state.best_score:
             raise PhaseOver("a round in Gauss-Newton coordinates does not lower the validation error")
         tried.append((score, objective, theta))
         if len(tried) == 2 and score < tried[0][0]:
             break  # weaker is better, so stronger is not
+        if run.is_late:
+            break
     _, objective, theta = min(tried, key=lambda entry: entry[0])
     run.choose(objective)
     loss, _, errors = objective.evaluate(theta)
@@ -123,6 +130,8 @@ def descend(run, objective, n_iterations, sphere=None, trial=False):
             of(x)
         if not trial:
             run.after(*seen[x.tobytes()])
+        elif run.is_late:
+            raise StopIteration
 
     options = {"maxiter": n_iterations, "maxfun": 20 * n_iterations, "maxcor": 20 if sphere is None else 30,
                "ftol": 1e-12, "gtol": 1e-8}  # fmt: skip

@@ -43,7 +43,7 @@ def prepare_data(train, valid, settings, stream):
         if len(part):
             print(f"{name}: {dataset.report(part)}", file=stream)
     if not len(valid):
-        print("validation: no frames; the last weights are kept", file=stream)
+        print("validation: no frames; the weights of the smallest loss in training are kept", file=stream)
     elif set(valid.species) - set(train.species):
         raise ValueError(
             f"validation frames hold {', '.join(sorted(set(valid.species) - set(train.species)))}, "

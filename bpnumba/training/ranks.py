@@ -218,7 +218,7 @@ def _answers(objective, verb, *details, rank=0, size=1):
     elif verb == "linearize":
         if owner(details[1].shard, size) == rank:
             yield objective.linearize(*details)
-    elif verb == "curvature":  # one at a time: they are large
+    elif verb.startswith("curvature"):  # one at a time: they are large
         mine = [number for number, shard in enumerate(objective.shards) if shard]
         for few in np.split(mine, range(threads.count(), len(mine), threads.count())):  # no thread goes far ahead
             shards = tuple(shard if number in few else () for number, shard in enumerate(objective.shards))

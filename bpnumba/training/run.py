@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from numpy.linalg import LinAlgError
 
 from bpnumba.training.checkpoint import State
 from bpnumba.training.optimizers import NOT_FINITE, OPTIMIZERS, PHASES, PhaseOver
@@ -16,6 +17,7 @@ LINES = {"kalman": 1, "gn-lbfgs": 30, "lbfgs": 50}  # a line of progress after s
 
 
 INTERRUPTED = "interrupted"
+LONGEST_UNSAVED = 30.0  # seconds
 
 
 class FitOver(Exception):
@@ -42,6 +44,7 @@ class Run:
     def __init__(self, objective, check, settings, seed, saved, state):
         self.check, self.settings, self.seed, self.saved, self.state = check, settings, seed, saved, state
         self.objective = objective.with_l2(state.l2)
+        self.saved_at = time.perf_counter()
         self.mark = state.in_phase, state.best_score  # when the score last became clearly better, and to what
         self.start = time.perf_counter() - (state.history.rows[-1].elapsed if state.history.rows else 0.0)
 
@@ -55,7 +58,7 @@ class Run:
         """Run all phases that are left; returns why the fit ended."""
         self.progress, names = progress, OPTIMIZERS[optimizer]
         names = names[names.index(self.state.phase) :] if self.state.phase in names else ()
-        reason = "all phases were done before"
+        reason = "the fit had come to its end before"
         try:
             if not self.state.history.rows:
                 self.begin()
@@ -77,10 +80,10 @@ class Run:
             self.state = replace(self.state, phase="done")
         except FitOver as over:
             reason = str(over)
-        except FloatingPointError as fault:
-            if self.state.phase == names[0]:
+        except (FloatingPointError, LinAlgError) as fault:
+            if not self.state.best_iteration:
                 raise
-            reason = f"{self.state.phase} went astray: {fault}"  # the weights of the phases before are good
+            reason = f"{self.state.phase} went astray: {fault}"  # the best weights are good
         except KeyboardInterrupt:
             if not self.state.history.rows:
                 raise
@@ -108,8 +111,10 @@ class Run:
         if judge:
             self.judge()
         self.progress.update(self.state.history.rows[-1])
-        if self.state.phase == "kalman" or iteration % settings.checkpoint_every == 0:
+        late = time.perf_counter() - self.saved_at > LONGEST_UNSAVED
+        if self.state.phase == "kalman" or late or iteration % settings.checkpoint_every == 0:
             self.saved(self.state)
+            self.saved_at = time.perf_counter()
         self._check_limits()
         waited = self.state.in_phase - self.mark[0]
         if judge and waited >= PATIENCE.get(self.state.phase, settings.patience):

@@ -10,6 +10,10 @@ VOIGT_ROW, VOIGT_COLUMN = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]  # xx, yy, zz, 
 VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])  # their numbers in a tensor
 
 
+SYMMETRIC = 1e-3  # eV/Angstrom; forces that codes print where symmetry asks for none
+NEVER_EXTREME = 5.0  # eV/Angstrom
+
+
 class Scales(NamedTuple):
     """Errors that count as noise."""
 
@@ -29,14 +33,15 @@ class Scales(NamedTuple):
         """
         labeled = np.repeat(dataset.has_forces_m, dataset.n_atoms_m)
         squares = np.sort((dataset.forces_ac[labeled] ** 2).ravel())
-        squares = squares[: max(1, int(np.ceil(0.99 * len(squares))))]
-        rms = np.sqrt(squares.mean()) if len(squares) and squares.max() > 0.0 else 1.0
-        forces = settings.forces_scale or 0.07 * float(rms)
+        rms = _robust_rms(squares)
+        if rms < SYMMETRIC:  # most forces vanish by symmetry, and say nothing about the size of the others
+            rms = _robust_rms(squares[squares > SYMMETRIC**2]) or 1.0
+        forces = settings.forces_scale or 0.07 * rms
         return cls(
             settings.energy_scale or 0.01 * forces,
             forces,
             settings.stress_scale or 0.05 * forces,
-            extreme=10.0 / 0.07 * forces,
+            extreme=max(10.0 / 0.07 * forces, NEVER_EXTREME),
         )
 
 
@@ -149,6 +154,11 @@ class Targets(NamedTuple):
         of_atoms = {"structure_a", "forces_ac", "labeled_a", "forces_unit_a"}
         cut = {name: value[a:b] if name in of_atoms else value[first:last] for name, value in self._asdict().items()}
         return self._replace(**cut | {"structure_a": cut["structure_a"] - first})
+
+
+def _robust_rms(squares):
+    """Of sorted squares, without the largest hundredth; 0 if there are none."""
+    return float(np.sqrt(squares[: max(1, int(np.ceil(0.99 * len(squares))))].mean())) if len(squares) else 0.0
 
 
 def baseline(frames, energies):
