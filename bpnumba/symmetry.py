@@ -10,8 +10,8 @@ derivatives.  `SymmetryFunctions` is also the public face for users of descripto
 (3, 5)
 """
 
+import os
 from dataclasses import replace
-from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from bpnumba import selection
 from bpnumba.descriptors import Descriptors, Layout
 from bpnumba.functions import DEFAULT_CUTOFF, G2, G4, G5, checked_rows, named_parameters, sorted_species
-from bpnumba.kernels.machine import this_machine
+from bpnumba.kernels.machine import VARIABLE, this_machine
 from bpnumba.kernels.table import FUNCTION, arrange
 from bpnumba.kernels.threads import in_order
 from bpnumba.packed_descriptors import PackedDescriptors, parts_of
@@ -186,15 +186,22 @@ class SymmetryFunctions:
         """Rows of the functions with this element at their center, in the order of the columns of G."""
         return self.functions[self.functions["center"] == atomic_numbers[symbol]]
 
-    @cached_property
+    @property
     def parts(self):
-        """Plans of the fast kernels for the processor at hand (`bpnumba.packed_descriptors.Part`); empty without."""
-        machine = this_machine()
-        return parts_of(self.functions, self.numbers, machine) if machine.lanes else ()
+        """Plans of the fast kernels for the processor at hand (`bpnumba.packed_descriptors.Part`); empty without.
+
+        They are kept until the environment asks for other kernels.
+        """
+        wish = os.environ.get(VARIABLE, "")
+        if self.__dict__.get("kept_parts", (None,))[0] != wish:
+            machine = this_machine()
+            parts = parts_of(self.functions, self.numbers, machine) if machine.lanes else ()
+            self.__dict__["kept_parts"] = wish, parts
+        return self.__dict__["kept_parts"][1]
 
     def __getstate__(self):
         """For copies in other processes and on other machines, which have kernels of their own."""
-        return {name: value for name, value in self.__dict__.items() if name != "parts"}
+        return {name: value for name, value in self.__dict__.items() if name != "kept_parts"}
 
     def pair_list(self, skin=0.0):
         """An object whose ``pairs(atoms, first_frame=0)`` gives pairs for the fastest kernels that this machine has.

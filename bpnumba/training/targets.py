@@ -34,7 +34,7 @@ class Scales(NamedTuple):
         labeled = np.repeat(dataset.has_forces_m, dataset.n_atoms_m)
         squares = np.sort((dataset.forces_ac[labeled] ** 2).ravel())
         rms = _robust_rms(squares)
-        if rms < SYMMETRIC:  # most forces vanish by symmetry, and say nothing about the size of the others
+        if not len(squares) or np.median(squares) < SYMMETRIC**2:  # by symmetry: they do not tell the size of others
             rms = _robust_rms(squares[squares > SYMMETRIC**2]) or 1.0
         forces = settings.forces_scale or 0.07 * rms
         return cls(
