@@ -237,7 +237,7 @@ def test_where_no_pool_takes_work_any_more(monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, "3")
 
     class Ended:
-        def map(self, function, items):
+        def submit(self, function, item):
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
     monkeypatch.setattr(threads, "pool", lambda n: Ended())
