@@ -65,9 +65,9 @@ def place(name, folder):
     if not path.exists():
         import ase.io
 
-        frames = [atoms for atoms in ase.io.iread(DATA / "tio2" / "tio2.xyz.gz", ":")
-                  if atoms.info["split"] == name.split("/")[1]]  # fmt: skip
-        ase.io.write(path, frames, format="extxyz")
+        frames = ase.io.read(DATA / "tio2" / "tio2.xyz.gz", ":")
+        chosen = [atoms for atoms in frames if atoms.info["split"] == name.split("/")[1]]
+        ase.io.write(path, chosen, format="extxyz")
     return path
 
 
