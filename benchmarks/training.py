@@ -1,4 +1,4 @@
-"""Accuracy and time of fits on open data: published splits, one default recipe for all, no look at test frames.
+"""Accuracy and time of fits on open data: published splits, one default recipe for all.
 
     python benchmarks/training.py [--sets Si Mo Li acac water tio2] [--seeds 1 2 3] [--committee 4] [--options ...]
 
