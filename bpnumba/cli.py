@@ -71,10 +71,10 @@ def evaluate(model, data, json_path=None, plot=None, **options):
     from bpnumba import plots, plots_calibration
     from bpnumba.calibration import members_of
     from bpnumba.conversion import load_model
+    from bpnumba.evaluation import judged
     from bpnumba.io.archive import check_target, write_atomically
     from bpnumba.io.frames import is_input_data
     from bpnumba.plots_calibration import beside
-    from bpnumba.properties.run import run as run_properties
     from bpnumba.training.dataset import read, report
     from bpnumba.units import NAMES
 
@@ -87,15 +87,17 @@ def evaluate(model, data, json_path=None, plot=None, **options):
     if os.path.isdir(model) or any(map(is_input_data, data)):
         print(f"files of RuNNer and n2p2 are taken to be in {NAMES[options.get('units', 'atomic')]} (--units)")
     print(report(dataset))
-    errors = bpnumba.evaluate(potential, dataset)
+    prediction = potential.evaluate(dataset.atoms)
+    errors = judged(potential, prediction, dataset)
     print(errors)
     plain, n_members = errors.to_json(), members_of(potential)
     if n_members:
-        prediction = potential.evaluate(dataset.atoms)
         calibration = bpnumba.Calibration.of(prediction, dataset, n_members)
         print(calibration)
         plain["calibration"] = calibration.to_json()
     if physics is not None:
+        from bpnumba.properties.run import run as run_properties
+
         plain["properties"] = run_properties(potential, dataset, **physics, **options)
     if json_path is not None:
         write_atomically(json_path, (json.dumps(plain, indent=1) + "\n").encode())
@@ -215,14 +217,14 @@ def _functions(path, options):
 
 def _properties(options):
     """Settings of the physics report, which options lose, checked; None where it is not asked for."""
-    from bpnumba.properties import run
-
     settings = {name: options.pop(name) for name in ("structure", "temperature", "time") if name in options}
     if "properties" not in options:
         if settings:
             raise ValueError(f"--{' and --'.join(settings)} belong to --properties, which is not asked for")
         return None
     settings["folder"] = options.pop("properties")
+    from bpnumba.properties import run
+
     run.check(**{name: value for name, value in settings.items() if name != "structure"})
     return settings
 

@@ -165,7 +165,11 @@ def evaluate(potential, data, keys=Keys(), units="atomic"):
         There is no frame, no label at all, or a structure that the potential cannot describe.
     """
     dataset = read(data, keys, units=units)
-    prediction = potential.evaluate(dataset.atoms)
+    return judged(potential, potential.evaluate(dataset.atoms), dataset)
+
+
+def judged(potential, prediction, dataset):
+    """`Errors` of a `Prediction` that is there already, with what lies outside of the training data."""
     beyond = Outside.of(prediction.extrapolation, dataset, potential.symmetry_functions)
     return replace(compare(prediction, dataset), extrapolation=beyond)
 

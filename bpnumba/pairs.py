@@ -230,16 +230,16 @@ class FreshList:
         return Pairs.from_atoms(atoms, self.cutoff, first_frame)
 
 
-def elements_of(contents, numbers):
-    """Element index of every atom; a ValueError names an atom of another element."""
+def elements_of(contents, numbers, fault="has no symmetry functions; supported: "):
+    """Element index of every atom; a ValueError names an atom of another element, and says its fault."""
     index = np.full(len(chemical_symbols), -1)
     index[list(numbers)] = np.arange(len(numbers))
     element_a = index[contents.number_a]
     if (element_a < 0).any():
         a = int(np.argmin(element_a))
         raise ValueError(
-            f"{contents.named(a)} is {chemical_symbols[contents.number_a[a]]}, which has no symmetry functions; "
-            f"supported: {', '.join(chemical_symbols[z] for z in numbers)}"
+            f"{contents.named(a)} is {chemical_symbols[contents.number_a[a]]}, which {fault}"
+            f"{', '.join(chemical_symbols[z] for z in numbers)}"
         )
     return element_a
 

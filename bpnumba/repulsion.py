@@ -18,14 +18,14 @@ ZBL repulsion, whole below the inner and zero from the outer radius on (poly2 in
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, covalent_radii
 
 from bpnumba.extrapolation import EVENT
 from bpnumba.formulas.cutoff import CUTOFFS
 from bpnumba.formulas.repulsion import LENGTH, POWER
 from bpnumba.functions import sorted_species
 from bpnumba.kernels.repulsion import repel
-from bpnumba.pairs import FreshList, checked
+from bpnumba.pairs import FreshList, checked, elements_of
 from bpnumba.prediction import Prediction, evaluate_frames
 from bpnumba.units import COULOMB
 
@@ -162,16 +162,8 @@ class ZBL:
 
     def _elements(self, pairs):
         """Element index of every atom."""
-        index = np.full(len(chemical_symbols), -1)
-        index[[atomic_numbers[symbol] for symbol in self.species]] = np.arange(len(self.species))
-        element_a = index[pairs.number_a]
-        if (element_a < 0).any():
-            a = int(np.argmin(element_a))
-            raise ValueError(
-                f"{pairs.named(a)} is {chemical_symbols[pairs.number_a[a]]}, which the ZBL repulsion does not know; it "
-                f"knows {', '.join(self.species)}"
-            )
-        return element_a
+        numbers = [atomic_numbers[symbol] for symbol in self.species]
+        return elements_of(pairs, numbers, "the ZBL repulsion does not know; it knows ")
 
     def __str__(self):
         lines = [

@@ -9,19 +9,15 @@ and the rest is examined.
 Nothing speaks against a fit.
 """
 
-import os
 import re
 import warnings
 from collections import defaultdict
 
-from ase import Atoms
-
 from bpnumba.doctor import energies, labels, structures
 from bpnumba.doctor.report import LISTED, Finding, Report, Section
 from bpnumba.doctor.work import work
-from bpnumba.io.frames import read_frames
 from bpnumba.io.keys import DEFAULT_KEYS
-from bpnumba.training.dataset import Dataset
+from bpnumba.training.dataset import Dataset, named_frames
 from bpnumba.training.labels import labels_of
 from bpnumba.training.progress import Steps
 
@@ -54,7 +50,9 @@ def examine(source, keys=DEFAULT_KEYS, format=None, units="atomic", stream=None)
     if isinstance(source, Dataset):
         dataset, frames = source, source.atoms
     else:
-        frames, sources = _frames(source, format, units)
+        frames, sources = named_frames(source, format, units)
+        if not frames:
+            raise ValueError("there is no frame to look at")
         labels_m, refused = _labels(frames, sources, keys.names(), stream)
         findings += _refusals(refused)
         sound = [m for m in range(len(frames)) if sources[m] not in refused]
@@ -79,22 +77,6 @@ def examine(source, keys=DEFAULT_KEYS, format=None, units="atomic", stream=None)
         sections.append(section)
         findings += found
     return Report.of(sections, [*findings, *structures.repeated(dataset)])
-
-
-def _frames(source, format, units):
-    """Frames and their names, as `bpnumba.training.dataset.read` names them."""
-    frames, sources = [], []
-    for item in [source] if isinstance(source, str | os.PathLike | Atoms) else source:
-        if isinstance(item, Atoms):
-            sources.append(f"frame {len(frames)}")
-            frames.append(item)
-        else:
-            found = read_frames(os.fspath(item), format, units)
-            sources += [f"{os.fspath(item)}, frame {m}" for m in range(len(found))]
-            frames += found
-    if not frames:
-        raise ValueError("there is no frame to look at")
-    return frames, sources
 
 
 def _labels(frames, sources, names, stream):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import ase.io
 from ase import Atoms
 
-from bpnumba.io.frames import is_input_data, read_frames
+from bpnumba.io.frames import is_input_data, read_frames, unreadable
 
 __all__ = ["Streamed", "stream"]
 
@@ -70,9 +70,6 @@ def _frames_of(path, units):
     except (GeneratorExit, PermissionError):
         raise
     except Exception as error:  # the readers of ASE answer a broken file with many types
-        raise ValueError(
-            f"{path}: cannot be read as atomic structures ({type(error).__name__}: {error}); is it complete, and does "
-            "its name tell its format?"
-        ) from error
+        raise unreadable(path, error) from error
     finally:
         read_one_by_one.close()

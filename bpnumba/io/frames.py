@@ -59,10 +59,7 @@ def read_frames(path, format=None, units="atomic"):
     except PermissionError:
         raise
     except Exception as error:  # the readers of ASE answer a broken file with many types
-        raise ValueError(
-            f"{path}: cannot be read as atomic structures ({type(error).__name__}: {error}); is it complete, and does "
-            "its name tell its format?"
-        ) from error
+        raise unreadable(path, error) from error
     if not frames:
         raise ValueError(f"{path}: holds no frame")
     return frames
@@ -143,3 +140,11 @@ def _check_path(path):
         )
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: no such file")
+
+
+def unreadable(path, error):
+    """The ValueError for a file that a reader of ASE does not understand."""
+    return ValueError(
+        f"{path}: cannot be read as atomic structures ({type(error).__name__}: {error}); is it complete, and does "
+        "its name tell its format?"
+    )

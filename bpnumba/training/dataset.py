@@ -173,6 +173,11 @@ def read(source, keys=DEFAULT_KEYS, format=None, units="atomic"):
     """
     if isinstance(source, Dataset):
         return source
+    return Dataset.from_frames(*named_frames(source, format, units), keys)
+
+
+def named_frames(source, format=None, units="atomic"):
+    """Frames of files and Atoms, as of `read`, and what messages call them."""
     frames, sources = [], []
     for item in [source] if isinstance(source, str | os.PathLike | Atoms) else source:
         if isinstance(item, Atoms):
@@ -182,7 +187,7 @@ def read(source, keys=DEFAULT_KEYS, format=None, units="atomic"):
             read_here = read_frames(os.fspath(item), format, units)
             sources += [f"{os.fspath(item)}, frame {m}" for m in range(len(read_here))]
             frames += read_here
-    return Dataset.from_frames(frames, sources, keys)
+    return frames, sources
 
 
 def require(dataset, labels=("energy", "forces", "stress")):

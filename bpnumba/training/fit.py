@@ -15,7 +15,7 @@ from bpnumba import plots
 from bpnumba.calibration import Calibration
 from bpnumba.committee import Committee
 from bpnumba.composite import Composite
-from bpnumba.evaluation import compare
+from bpnumba.evaluation import judged
 from bpnumba.io import archive, model_file
 from bpnumba.repulsion import ZBL
 from bpnumba.training import checkpoint, dataset, ranks
@@ -189,7 +189,7 @@ def finish(potential, terms, parts, runs, reason, optimizer, files, settings, st
     predictions = {name: model.evaluate(part.atoms) for name, part in parts.items()}
     training["errors"] = {}
     for name, part in parts.items():
-        errors = compare(predictions[name], part)
+        errors = judged(model, predictions[name], part)
         print(f"{name} errors\n{errors}", file=stream)
         training["errors"][name] = errors.to_json()
     last = list(parts)[-1]

@@ -19,7 +19,6 @@ from bpnumba.descriptors import StoredDescriptors
 from bpnumba.pairs import Pairs
 from bpnumba.potential import values
 
-LONG = ("j_p", "r_pc", "first_p", "J")  # arrays with an entry per pair, or many
 ALIGNED = 64  # bytes
 
 
